@@ -1,0 +1,3 @@
+//! The `airlock` binary: everything is in the library.
+
+fn main() {}
