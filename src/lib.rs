@@ -3,4 +3,7 @@
 //! The modules form layers; a lower one never imports a higher one (`ARCHITECTURE.md` has the
 //! table, `tests/it/layers.rs` holds it).
 
+pub mod config;
+pub mod fault;
 pub mod protocol;
+pub mod store;

@@ -1,0 +1,419 @@
+//! One validated configuration out of a file, the environment and flags.
+//!
+//! Flags and environment variables arrive together as [`Settings`], for the command line reads
+//! both; what they leave open the file decides, and what that leaves open the defaults here.
+//! `airlock.example.toml` shows every key with its default and is held to this by a test.
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where Julia's own clients go.
+pub const DEFAULT_UPSTREAM: &str = "https://pkg.julialang.org";
+
+/// The file that is read when `--config` is absent and it is there.
+pub const DEFAULT_FILE: &str = "airlock.toml";
+
+/// Settings as somebody wrote them: everything optional, nothing checked. The keys of
+/// `airlock.toml`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// The cache directory.
+    pub cache: Option<PathBuf>,
+    /// Address and port to serve at.
+    pub listen: Option<SocketAddr>,
+    /// Package servers, asked in this order; without a scheme, https.
+    pub upstream: Option<Vec<String>>,
+    /// Ask no upstream, ever.
+    pub offline: Option<bool>,
+    /// How to log.
+    pub log: Option<LogFormat>,
+    /// One JSON document on standard output.
+    pub json: Option<bool>,
+    /// Work done side by side.
+    pub jobs: Option<usize>,
+    /// `[prewarm]`
+    pub prewarm: PrewarmSettings,
+    /// `[server]`
+    pub server: ServerSettings,
+    /// `[mirror]`
+    pub mirror: MirrorSettings,
+    /// `[limits]`
+    pub limits: LimitSettings,
+}
+
+/// `[prewarm]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PrewarmSettings {
+    /// Triplets, `host` or `all`.
+    pub platform: Option<Vec<String>>,
+    /// Leave lazy artifacts out.
+    pub no_lazy: Option<bool>,
+    /// Only print the plan.
+    pub dry_run: Option<bool>,
+    /// Entries that no package server can serve do not make the exit code 1.
+    pub allow_unmirrorable: Option<bool>,
+    /// How often a resource is tried.
+    pub attempts: Option<u32>,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ServerSettings {
+    /// Longest wait for a request's head, on a kept-alive connection too.
+    pub header_timeout: Option<Span>,
+    /// A client that takes no byte for so long is cut.
+    pub stall_timeout: Option<Span>,
+    /// How long running downloads may go on after a signal to stop.
+    pub shutdown_timeout: Option<Span>,
+    /// Memory for small hot bodies.
+    pub hot_memory: Option<ByteSize>,
+}
+
+/// `[mirror]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MirrorSettings {
+    /// Longest wait for a connection to an upstream.
+    pub connect_timeout: Option<Span>,
+    /// Longest wait for an upstream's first byte.
+    pub first_byte_timeout: Option<Span>,
+    /// Longest wait for an upstream's next byte.
+    pub idle_timeout: Option<Span>,
+    /// Longest time a client waits without a byte, all sources and retries together.
+    pub silence: Option<Span>,
+    /// How often upstreams are asked for their registries.
+    pub registries_interval: Option<Span>,
+    /// How often the cache directory is searched for new files.
+    pub rescan_interval: Option<Span>,
+    /// How long a failure of one resource at one upstream is remembered; doubles up to an hour.
+    pub cooldown: Option<Span>,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LimitSettings {
+    /// Entries in one tarball.
+    pub entries: Option<u64>,
+    /// Bytes in one path or link target.
+    pub path: Option<ByteSize>,
+    /// Unpacked bytes of one tarball.
+    pub unpacked: Option<ByteSize>,
+    /// Unpacked bytes per packed byte.
+    pub ratio: Option<u64>,
+}
+
+/// A duration written as `500ms`, `15s` or `2m`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Span(pub Duration);
+
+impl TryFrom<String> for Span {
+    type Error = humantime::DurationError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        humantime::parse_duration(&text).map(Self)
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The validated configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The cache directory.
+    pub cache: PathBuf,
+    /// Address and port to serve at.
+    pub listen: SocketAddr,
+    /// Package servers in order, each with a scheme and without a trailing slash. Empty when
+    /// offline.
+    pub upstreams: Vec<String>,
+    /// Whether offline by decision.
+    pub offline: bool,
+    /// How to log.
+    pub log: LogFormat,
+    /// Whether output is one JSON document.
+    pub json: bool,
+    /// Work done side by side, if somebody said.
+    pub jobs: Option<usize>,
+    /// For prewarm.
+    pub prewarm: Prewarm,
+    /// For the HTTP server.
+    pub server: Server,
+    /// For the mirror.
+    pub mirror: Mirror,
+    /// For tarballs.
+    pub limits: Limits,
+}
+
+/// What prewarm takes.
+#[derive(Clone, Debug)]
+pub struct Prewarm {
+    /// Triplets, `host` or `all`.
+    pub platforms: Vec<String>,
+    /// Whether lazy artifacts belong to the closure.
+    pub lazy: bool,
+    /// Whether to only print the plan.
+    pub dry_run: bool,
+    /// Whether entries that no package server can serve are acceptable.
+    pub allow_unmirrorable: bool,
+    /// How often a resource is tried, at least 1.
+    pub attempts: u32,
+}
+
+/// Bounds of the HTTP server.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Longest wait for a request's head.
+    pub header_timeout: Duration,
+    /// A client that takes no byte for so long is cut.
+    pub stall_timeout: Duration,
+    /// How long running downloads may go on after a signal to stop.
+    pub shutdown_timeout: Duration,
+    /// Bytes of memory for small hot bodies.
+    pub hot_memory: u64,
+}
+
+/// Bounds of the mirror.
+#[derive(Clone, Debug)]
+pub struct Mirror {
+    /// Longest wait for a connection to an upstream.
+    pub connect_timeout: Duration,
+    /// Longest wait for an upstream's first byte.
+    pub first_byte_timeout: Duration,
+    /// Longest wait for an upstream's next byte.
+    pub idle_timeout: Duration,
+    /// Longest time a client waits without a byte. Clients leave after 20 s (Downloads.jl), so
+    /// this must stay below.
+    pub silence: Duration,
+    /// How often upstreams are asked for their registries.
+    pub registries_interval: Duration,
+    /// How often the cache directory is searched for new files.
+    pub rescan_interval: Duration,
+    /// How long a first failure of one resource at one upstream is remembered.
+    pub cooldown: Duration,
+}
+
+/// Bounds of a tarball: generous, against bombs only.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes in one path or link target.
+    pub path: u64,
+    /// Unpacked bytes.
+    pub unpacked: u64,
+    /// Unpacked bytes per packed byte.
+    pub ratio: u64,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration: {0}")]
+    Read(#[source] std::io::Error),
+    /// The file is not what it should be.
+    #[error("{file}:{line}: {message}", file = file.display())]
+    Parse {
+        /// The file.
+        file: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// One line.
+        message: String,
+    },
+    /// An upstream that is no address.
+    #[error("upstream {0:?} is not an http:// or https:// address")]
+    Upstream(String),
+    /// A bound that cannot work.
+    #[error("{0}")]
+    Bound(&'static str),
+}
+
+impl Settings {
+    /// Reads `airlock.toml`. Unknown keys are refused.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = fs_err::read_to_string(file).map_err(ConfigError::Read)?;
+        toml::from_str(&text).map_err(|error| ConfigError::Parse {
+            file: file.to_owned(),
+            line: line_of(&text, error.span().map_or(0, |span| span.start)),
+            message: error.message().lines().next().unwrap_or_default().to_owned(),
+        })
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
+}
+
+impl Config {
+    /// Merges: `flags` (with the environment) over `file` over the defaults.
+    pub fn new(flags: Settings, file: Settings) -> Result<Self, ConfigError> {
+        let offline = flags.offline.or(file.offline).unwrap_or(false);
+        let upstreams = flags.upstream.or(file.upstream).unwrap_or_else(|| vec![DEFAULT_UPSTREAM.to_owned()]);
+        let upstreams = upstreams.iter().map(|upstream| upstream_url(upstream)).collect::<Result<Vec<_>, _>>()?;
+        let config = Self {
+            cache: flags.cache.or(file.cache).unwrap_or_else(|| PathBuf::from("cache")),
+            listen: flags.listen.or(file.listen).unwrap_or((Ipv4Addr::LOCALHOST, 8000).into()),
+            upstreams: if offline { Vec::new() } else { upstreams },
+            offline,
+            log: flags.log.or(file.log).unwrap_or_default(),
+            json: flags.json.or(file.json).unwrap_or(false),
+            jobs: flags.jobs.or(file.jobs),
+            prewarm: Prewarm::new(flags.prewarm, file.prewarm),
+            server: Server::new(&file.server),
+            mirror: Mirror::new(&file.mirror),
+            limits: Limits::new(&file.limits),
+        };
+        config.check()
+    }
+
+    fn check(self) -> Result<Self, ConfigError> {
+        if self.jobs == Some(0) {
+            return Err(ConfigError::Bound("jobs must be at least 1"));
+        }
+        if self.prewarm.attempts == 0 {
+            return Err(ConfigError::Bound("prewarm.attempts must be at least 1"));
+        }
+        if self.mirror.silence > Duration::from_secs(15) {
+            return Err(ConfigError::Bound("mirror.silence must be at most 15s: Julia's clients leave after 20 s"));
+        }
+        if self.mirror.registries_interval.is_zero() || self.mirror.rescan_interval.is_zero() {
+            return Err(ConfigError::Bound("mirror.registries-interval and mirror.rescan-interval must not be zero"));
+        }
+        Ok(self)
+    }
+}
+
+/// Adds `https://` where no scheme is given and strips trailing slashes, as Pkg does with
+/// `JULIA_PKG_SERVER` (`PlatformEngines.jl`, `pkg_server`).
+fn upstream_url(text: &str) -> Result<String, ConfigError> {
+    let (scheme, rest) = text.trim().split_once("://").unwrap_or(("https", text.trim()));
+    let rest = rest.trim_end_matches('/');
+    let plain = rest.bytes().all(|byte| byte.is_ascii_graphic()) && !rest.contains(['?', '#']);
+    if !matches!(scheme, "http" | "https") || rest.is_empty() || rest.starts_with('/') || !plain {
+        return Err(ConfigError::Upstream(text.to_owned()));
+    }
+    Ok(format!("{scheme}://{rest}"))
+}
+
+impl Prewarm {
+    fn new(flags: PrewarmSettings, file: PrewarmSettings) -> Self {
+        Self {
+            platforms: flags.platform.or(file.platform).unwrap_or_else(|| vec!["host".to_owned()]),
+            lazy: !flags.no_lazy.or(file.no_lazy).unwrap_or(false),
+            dry_run: flags.dry_run.or(file.dry_run).unwrap_or(false),
+            allow_unmirrorable: flags.allow_unmirrorable.or(file.allow_unmirrorable).unwrap_or(false),
+            attempts: flags.attempts.or(file.attempts).unwrap_or(5),
+        }
+    }
+}
+
+impl Server {
+    fn new(file: &ServerSettings) -> Self {
+        Self {
+            header_timeout: span(file.header_timeout, 30_000),
+            stall_timeout: span(file.stall_timeout, 60_000),
+            shutdown_timeout: span(file.shutdown_timeout, 30_000),
+            hot_memory: file.hot_memory.map_or(32 << 20, |size| size.as_u64()),
+        }
+    }
+}
+
+impl Mirror {
+    fn new(file: &MirrorSettings) -> Self {
+        Self {
+            connect_timeout: span(file.connect_timeout, 3_000),
+            first_byte_timeout: span(file.first_byte_timeout, 8_000),
+            idle_timeout: span(file.idle_timeout, 8_000),
+            silence: span(file.silence, 14_000),
+            registries_interval: span(file.registries_interval, 60_000),
+            rescan_interval: span(file.rescan_interval, 600_000),
+            cooldown: span(file.cooldown, 60_000),
+        }
+    }
+}
+
+impl Limits {
+    fn new(file: &LimitSettings) -> Self {
+        Self {
+            entries: file.entries.unwrap_or(5_000_000),
+            path: file.path.map_or(16 << 10, |size| size.as_u64()),
+            unpacked: file.unpacked.map_or(256 << 30, |size| size.as_u64()),
+            ratio: file.ratio.unwrap_or(1_000),
+        }
+    }
+}
+
+fn span(setting: Option<Span>, default_ms: u64) -> Duration {
+    setting.map_or(Duration::from_millis(default_ms), |span| span.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Result<Settings, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("airlock.toml");
+        fs_err::write(&path, text).unwrap();
+        Settings::read(&path)
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let flags = Settings { cache: Some("flag".into()), ..Settings::default() };
+        let config = Config::new(flags, file("cache = 'file'\njobs = 3\n").unwrap()).unwrap();
+        assert_eq!((config.cache, config.jobs), (PathBuf::from("flag"), Some(3)));
+        assert_eq!(config.upstreams, [DEFAULT_UPSTREAM]);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line() {
+        for (text, line) in [("cache = 'c'\nchace = 'd'\n", 2), ("\n\n[mirror]\nsilense = '1s'\n", 4), ("a = = b", 1)] {
+            match file(text) {
+                Err(ConfigError::Parse { line: found, message, .. }) => {
+                    assert_eq!(found, line, "{text}: {message}");
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn upstreams_without_a_scheme_mean_https() {
+        assert_eq!(upstream_url("pkg.example.org/").unwrap(), "https://pkg.example.org");
+        assert_eq!(upstream_url("http://127.0.0.1:1/p//").unwrap(), "http://127.0.0.1:1/p");
+        for bad in ["", "https://", "ftp://x", "http:///x", "a b", "http://x?y"] {
+            assert!(upstream_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bounds_that_cannot_work_are_refused() {
+        for text in
+            ["jobs = 0", "[mirror]\nsilence = '16s'", "[prewarm]\nattempts = 0", "[mirror]\nrescan-interval = '0s'"]
+        {
+            assert!(
+                matches!(Config::new(Settings::default(), file(text).unwrap()), Err(ConfigError::Bound(_))),
+                "{text}"
+            );
+        }
+    }
+}

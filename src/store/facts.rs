@@ -1,0 +1,168 @@
+//! Facts: what was verified, as it was on disk then, and what it holds.
+//!
+//! Append-only files, one for each first byte of the tree hash, read when the first resource of
+//! that shard is asked for: a server is ready at once whatever the size of its cache. Facts are
+//! rebuildable; a line that cannot be read costs a verification, no more.
+
+use super::StoreError;
+use crate::protocol::{Resource, TreeHash};
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+/// What a file looks like from outside. If any of it changed, the file is verified again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Bytes.
+    pub size: u64,
+    /// Nanoseconds since 1970.
+    pub mtime: i64,
+    /// Inode number.
+    pub inode: u64,
+}
+
+impl Stamp {
+    /// The stamp of a file.
+    pub fn of(metadata: &std::fs::Metadata) -> Self {
+        let mtime = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+        Self { size: metadata.len(), mtime, inode: metadata.ino() }
+    }
+}
+
+/// A resource that was verified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// Which.
+    pub resource: Resource,
+    /// The file that was verified.
+    #[serde(flatten)]
+    pub stamp: Stamp,
+    /// Its strict tree hash; its name is this or the lenient one.
+    pub strict: TreeHash,
+    /// The artifacts that the Artifacts.toml files in it name, for every platform.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<HeldArtifact>,
+}
+
+/// An artifact that a package names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldArtifact {
+    /// Its name in the Artifacts.toml.
+    pub name: String,
+    /// Its tree hash.
+    pub tree: TreeHash,
+    /// Whether Pkg leaves it until it is asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lazy: bool,
+    /// The platform tags of an entry in array form; `None` applies everywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Facts {
+    folder: PathBuf,
+    shards: Vec<Mutex<Shard>>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    facts: HashMap<Resource, Fact>,
+    /// How much of the file has been read.
+    read: u64,
+}
+
+impl Facts {
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self { folder, shards: std::iter::repeat_with(Mutex::default).take(256).collect() }
+    }
+
+    /// The fact about a resource whose file looks like `stamp` now. Facts that another process
+    /// appended since are read.
+    pub(super) fn find(&self, resource: &Resource, stamp: Stamp) -> Result<Option<Fact>, StoreError> {
+        let Some((shard, path)) = self.shard(resource) else { return Ok(None) };
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if shard.matching(resource, stamp).is_none() {
+            shard.read_on(&path)?;
+        }
+        Ok(shard.matching(resource, stamp).cloned())
+    }
+
+    /// Appends a fact.
+    pub(super) fn remember(&self, fact: Fact) -> Result<(), StoreError> {
+        let Some((shard, path)) = self.shard(&fact.resource) else { return Ok(()) };
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        append_line(&path, &fact)?;
+        shard.facts.insert(fact.resource, fact);
+        Ok(())
+    }
+
+    fn shard(&self, resource: &Resource) -> Option<(&Mutex<Shard>, PathBuf)> {
+        let byte = resource.tree().as_bytes()[0];
+        Some((self.shards.get(usize::from(byte))?, self.folder.join(format!("{byte:02x}.jsonl"))))
+    }
+}
+
+impl Shard {
+    fn matching(&self, resource: &Resource, stamp: Stamp) -> Option<&Fact> {
+        self.facts.get(resource).filter(|fact| fact.stamp == stamp)
+    }
+
+    fn read_on(&mut self, path: &std::path::Path) -> Result<(), StoreError> {
+        let mut file = match fs::File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let length = file.metadata()?.len();
+        if length < self.read {
+            self.read = 0;
+        }
+        if length == self.read {
+            return Ok(());
+        }
+        file.seek(SeekFrom::Start(self.read))?;
+        for line in whole_lines(BufReader::new(file)) {
+            let line = line?;
+            self.read += line.len() as u64;
+            if let Ok(fact) = serde_json::from_slice::<Fact>(&line) {
+                self.facts.insert(fact.resource, fact);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lines with their newline; a last line without one is still being written.
+pub(super) fn whole_lines(mut reader: impl BufRead) -> impl Iterator<Item = io::Result<Vec<u8>>> {
+    std::iter::from_fn(move || {
+        let mut line = Vec::new();
+        match reader.read_until(b'\n', &mut line) {
+            Ok(_) if line.ends_with(b"\n") => Some(Ok(line)),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        }
+    })
+}
+
+/// Appends one line in one write, so that two processes never mix theirs. A line that a crash cut
+/// short is closed first: it must not swallow this one.
+pub(super) fn append_line(path: &std::path::Path, value: &impl Serialize) -> Result<(), StoreError> {
+    use std::os::unix::fs::FileExt;
+    let mut line = serde_json::to_vec(value).map_err(io::Error::other)?;
+    line.push(b'\n');
+    let mut file = fs::OpenOptions::new().create(true).append(true).read(true).open(path)?;
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.file().read_exact_at(&mut last, length - 1)?;
+    }
+    if last != *b"\n" {
+        line.insert(0, b'\n');
+    }
+    Ok(file.write_all(&line)?)
+}

@@ -1,0 +1,274 @@
+//! The cache directory: open, look up, stage, publish, list, remove. The disk is the truth.
+//!
+//! ```text
+//! cache/
+//!   registries  registries.eager  registries.conservative   mutable; written last, by rename
+//!   registry/<uuid>/<tree>  package/<uuid>/<tree>  artifact/<tree>     gzip tarballs, immutable
+//!   .airlock/            this machine's own state; never crosses the gap
+//!     format             layout version
+//!     tmp/               downloads in progress, one folder per process
+//!     locks/             advisory locks between processes
+//!     facts/             what was verified, and what it holds; rebuildable
+//!     misses/            what was asked for and not here
+//!     generations/       which registry trees were published, when, from where
+//!     quarantine/        what failed verification at rest
+//! ```
+//!
+//! A resource that can be seen is whole: it was written elsewhere, verified, synced and renamed
+//! (`publish.rs` is the only place that does so). Everything here blocks; callers above keep it
+//! off the async threads.
+
+mod facts;
+mod generations;
+mod lock;
+mod misses;
+mod publish;
+mod stage;
+mod walk;
+
+pub use facts::{Fact, HeldArtifact, Stamp};
+pub use generations::{Generation, is_superseded};
+pub use lock::Lock;
+pub use misses::{Client, Miss, MissLedger, Reason};
+pub use stage::Staged;
+
+use crate::protocol::{Flavor, Kind, Listing, Resource, TreeHash};
+use facts::Facts;
+use fs_err as fs;
+use publish::Publisher;
+use stage::Session;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The layout that this version reads and writes.
+const FORMAT: &str = "1";
+
+/// An open cache directory.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    facts: Facts,
+    session: Session,
+    publisher: Publisher,
+}
+
+/// Why the cache directory cannot do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system said no.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Written by another version.
+    #[error("{root} has cache layout {found:?}, this airlock knows {FORMAT:?}: use the version that made it", root = root.display())]
+    Format {
+        /// The cache directory.
+        root: PathBuf,
+        /// What its `format` file says.
+        found: String,
+    },
+}
+
+impl StoreError {
+    /// Whether there is no room left.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io(error) if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+}
+
+/// What is on disk under a resource's name.
+#[derive(Debug)]
+pub enum Lookup {
+    /// Nothing.
+    Absent,
+    /// A file that was verified as it is now.
+    Verified(OpenFile, Fact),
+    /// A file that came another way and must be verified before its first use.
+    Unverified(OpenFile),
+}
+
+/// An open resource.
+#[derive(Debug)]
+pub struct OpenFile {
+    /// Open for reading.
+    pub file: std::fs::File,
+    /// What the file looked like when it was opened.
+    pub stamp: Stamp,
+}
+
+impl Store {
+    /// Opens a cache directory, making it if it is not there, and clears away what dead processes
+    /// left in `.airlock/tmp`.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let state = root.join(".airlock");
+        for folder in ["tmp", "locks", "facts", "misses", "generations", "quarantine"] {
+            fs::create_dir_all(state.join(folder))?;
+        }
+        check_format(root, &state.join("format"))?;
+        let session = Session::open(&state.join("tmp"))?;
+        let root = fs::canonicalize(root)?;
+        Ok(Self { facts: Facts::new(state.join("facts")), publisher: Publisher::start(&root)?, session, root })
+    }
+
+    /// The cache directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where a resource is, or would be.
+    pub fn path(&self, resource: &Resource) -> PathBuf {
+        self.root.join(resource.relative_path())
+    }
+
+    /// Looks a resource up. A file that cannot be read is an error, never "absent".
+    pub fn look_up(&self, resource: &Resource) -> Result<Lookup, StoreError> {
+        let file = match fs::File::open(self.path(resource)) {
+            Ok(file) => file,
+            Err(error) if is_absent(&error) => return Ok(Lookup::Absent),
+            Err(error) => return Err(error.into()),
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Ok(Lookup::Absent);
+        }
+        let stamp = Stamp::of(&metadata);
+        let open = OpenFile { file: file.into_file(), stamp };
+        Ok(match self.facts.find(resource, stamp)? {
+            Some(fact) => Lookup::Verified(open, fact),
+            None => Lookup::Unverified(open),
+        })
+    }
+
+    /// Whether a file is here under this name, verified or not.
+    pub fn has(&self, resource: &Resource) -> bool {
+        fs::metadata(self.path(resource)).is_ok_and(|metadata| metadata.is_file())
+    }
+
+    /// The fact about a resource that is here as it was verified.
+    pub fn fact(&self, resource: &Resource) -> Result<Option<Fact>, StoreError> {
+        match fs::metadata(self.path(resource)) {
+            Ok(metadata) if metadata.is_file() => self.facts.find(resource, Stamp::of(&metadata)),
+            Ok(_) => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A new empty file in `.airlock/tmp`, removed when it is dropped unpublished.
+    pub fn stage(&self) -> Result<Staged, StoreError> {
+        self.session.stage()
+    }
+
+    /// Publishes a verified file under its name, and under its strict hash where that differs.
+    /// When this returns, it is on disk for good. What is already there under a name stays.
+    pub fn publish(
+        &self,
+        staged: Staged,
+        resource: &Resource,
+        strict: TreeHash,
+        artifacts: Vec<HeldArtifact>,
+    ) -> Result<(), StoreError> {
+        crate::fault::point("publish.verified");
+        let mut names = vec![*resource];
+        if resource.tree() != strict {
+            names.push(resource.with_tree(strict));
+        }
+        self.publisher.publish(staged, names.iter().map(|name| self.path(name)).collect())?;
+        crate::fault::point("publish.done");
+        for name in names {
+            let stamp = Stamp::of(&fs::metadata(self.path(&name))?);
+            self.facts.remember(Fact { resource: name, stamp, strict, artifacts: artifacts.clone() })?;
+        }
+        crate::fault::point("facts.appended");
+        Ok(())
+    }
+
+    /// Remembers that a file that was already here is what its name says.
+    pub fn remember(&self, fact: Fact) -> Result<(), StoreError> {
+        self.facts.remember(fact)
+    }
+
+    /// Takes a file that is not what its name says out of sight, and says where it went.
+    pub fn quarantine(&self, resource: &Resource) -> Result<PathBuf, StoreError> {
+        let name = resource.relative_path().replace('/', "-");
+        let stamp = jiff::Timestamp::now().as_nanosecond();
+        let to = self.root.join(".airlock/quarantine").join(format!("{name}-{stamp}"));
+        fs::rename(self.path(resource), &to)?;
+        Ok(to)
+    }
+
+    /// Waits for nobody: the lock on a resource, or `None` while another process has it.
+    pub fn try_lock(&self, resource: &Resource) -> Result<Option<Lock>, StoreError> {
+        let name = resource.relative_path().replace('/', "-");
+        Ok(Lock::try_acquire(&self.root.join(".airlock/locks").join(name))?)
+    }
+
+    /// The lock on the listings and the generations log; waits for it.
+    pub fn lock_listings(&self) -> Result<Lock, StoreError> {
+        Ok(Lock::acquire(&self.root.join(".airlock/locks/listings"))?)
+    }
+
+    /// A published listing, without the registries whose tarball is not here.
+    pub fn listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
+        let text = match fs::read(self.root.join(flavor.file_name())) {
+            Ok(text) => text,
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let Ok(mut listing) = Listing::parse(&String::from_utf8_lossy(&text)) else {
+            return Ok(None);
+        };
+        listing.retain(|registry| self.has(&registry.into()));
+        Ok(Some(listing).filter(|listing| !listing.is_empty()))
+    }
+
+    /// Publishes a listing. Hold [`Store::lock_listings`] from reading the old one until then.
+    pub fn publish_listing(&self, flavor: Flavor, listing: &Listing) -> Result<(), StoreError> {
+        let mut staged = self.stage()?;
+        staged.write_all(listing.to_string().as_bytes())?;
+        crate::fault::point("listing.staged");
+        publish::replace(staged, &self.root.join(flavor.file_name()))?;
+        crate::fault::point("listing.renamed");
+        Ok(())
+    }
+
+    /// The log of registry generations.
+    pub fn generations(&self) -> Result<Vec<Generation>, StoreError> {
+        generations::read(&self.root.join(".airlock/generations/log.jsonl"))
+    }
+
+    /// Appends to the log of registry generations.
+    pub fn append_generation(&self, generation: &Generation) -> Result<(), StoreError> {
+        generations::append(&self.root.join(".airlock/generations/log.jsonl"), generation)?;
+        crate::fault::point("generations.appended");
+        Ok(())
+    }
+
+    /// The ledger of misses.
+    pub fn misses(&self) -> MissLedger {
+        MissLedger::new(self.root.join(".airlock/misses/misses.jsonl"), self.root.join(".airlock/locks/misses"))
+    }
+
+    /// All resources of a kind that are here, in no order. Names that are no resource are passed
+    /// over; a folder that cannot be read is an error.
+    pub fn resources(&self, kind: Kind) -> impl Iterator<Item = Result<Resource, StoreError>> + use<> {
+        walk::resources(&self.root, kind)
+    }
+}
+
+/// A name below a file (`ENOTDIR`) is as absent as one that does not exist.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn check_format(root: &Path, file: &Path) -> Result<(), StoreError> {
+    match fs::read_to_string(file) {
+        Ok(found) if found.trim() == FORMAT => Ok(()),
+        // A crash right after the file was made leaves it empty.
+        Ok(found) if !found.trim().is_empty() => {
+            Err(StoreError::Format { root: root.to_owned(), found: found.trim().to_owned() })
+        }
+        Ok(_) => Ok(fs::write(file, format!("{FORMAT}\n"))?),
+        Err(error) if is_absent(&error) => Ok(fs::write(file, format!("{FORMAT}\n"))?),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,155 @@
+//! The one place that makes files visible: sync, rename, sync the folder.
+//!
+//! Publishing is a group commit. Whatever is waiting when the publisher comes round is synced side
+//! by side, renamed, and then each folder is synced once, so that a prewarm of thousands of small
+//! files does not pay for thousands of folder syncs.
+
+use super::{Staged, StoreError};
+use fs_err as fs;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+
+/// Most files in one commit.
+const BATCH: usize = 256;
+/// Threads that sync the files of one commit.
+const SYNC_THREADS: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct Publisher(mpsc::Sender<Job>);
+
+#[derive(Debug)]
+struct Job {
+    staged: Staged,
+    names: Vec<PathBuf>,
+    done: mpsc::SyncSender<io::Result<()>>,
+}
+
+impl Publisher {
+    /// Starts the thread that commits; it ends when the publisher is dropped.
+    pub(super) fn start(root: &Path) -> io::Result<Self> {
+        let (sender, jobs) = mpsc::channel::<Job>();
+        let root = root.to_owned();
+        std::thread::Builder::new().name("publish".into()).spawn(move || {
+            while let Ok(first) = jobs.recv() {
+                let batch = std::iter::once(first).chain(jobs.try_iter()).take(BATCH).collect();
+                commit(&root, batch);
+            }
+        })?;
+        Ok(Self(sender))
+    }
+
+    /// Returns when the file is under its names for good.
+    pub(super) fn publish(&self, staged: Staged, names: Vec<PathBuf>) -> Result<(), StoreError> {
+        let (done, result) = mpsc::sync_channel(1);
+        let gone = || io::Error::other("the publisher has ended");
+        self.0.send(Job { staged, names, done }).map_err(|_| gone())?;
+        Ok(result.recv().map_err(|_| gone())??)
+    }
+}
+
+/// Replaces one mutable file (a listing), durably.
+pub(super) fn replace(staged: Staged, to: &Path) -> io::Result<()> {
+    staged.file().sync_all()?;
+    fs::rename(staged.path(), to)?;
+    to.parent().map_or(Ok(()), sync_folder)
+}
+
+fn commit(root: &Path, batch: Vec<Job>) {
+    let synced = sync_files(&batch);
+    crate::fault::point("publish.synced");
+    let mut folders = BTreeSet::new();
+    let placed: Vec<_> =
+        batch.iter().zip(synced).map(|(job, synced)| synced.and_then(|()| place(root, job, &mut folders))).collect();
+    crate::fault::point("publish.renamed");
+    let folders = folders.iter().try_for_each(|folder| sync_folder(folder));
+    for (job, placed) in batch.into_iter().zip(placed) {
+        let result = placed.and_then(|()| same(&folders));
+        // Whoever waited may have been cancelled; the file is published all the same.
+        let _ = job.done.send(result);
+    }
+}
+
+/// Syncs the files of a commit side by side: a disk does many small syncs at once far faster than
+/// one after the other.
+fn sync_files(batch: &[Job]) -> Vec<io::Result<()>> {
+    if let [only] = batch {
+        return vec![only.staged.file().sync_all()];
+    }
+    let share = batch.len().div_ceil(SYNC_THREADS);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = batch
+            .chunks(share)
+            .map(|jobs| scope.spawn(|| jobs.iter().map(|job| job.staged.file().sync_all()).collect::<Vec<_>>()))
+            .collect();
+        let panicked = || vec![Err(io::Error::other("a sync thread ended early"))];
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|_| panicked())).collect()
+    })
+}
+
+/// Puts one file under all its names. The first name last: it is the one that was asked for, and
+/// when it can be seen the others can.
+fn place(root: &Path, job: &Job, folders: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    for (index, name) in job.names.iter().enumerate().rev() {
+        let folder = name.parent().unwrap_or(root);
+        make_folder(root, folder, folders)?;
+        if index == 0 {
+            rename_unless_there(job.staged.path(), name)?;
+        } else {
+            link_or_copy(job.staged.path(), name)?;
+        }
+        folders.insert(folder.to_owned());
+    }
+    Ok(())
+}
+
+fn make_folder(root: &Path, folder: &Path, folders: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    // A new folder must itself be found again after a power cut.
+    folders.extend(folder.ancestors().skip(1).take_while(|above| above.starts_with(root)).map(Path::to_owned));
+    Ok(())
+}
+
+/// What another process published first stays: clients may be in the middle of reading it by
+/// ranges, and two gzips of one tree differ.
+fn rename_unless_there(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        // No such rename on this file system (FAT, some network ones).
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP) => fs::rename(from, to),
+        Err(error) => {
+            Err(io::Error::new(io::Error::from(error).kind(), format!("cannot publish {}: {error}", to.display())))
+        }
+    }
+}
+
+fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(_) => {
+            // Beside the staged file, so that a cut copy is swept with it and never seen.
+            let copy = from.with_extension("copy");
+            fs::copy(from, &copy)?;
+            fs::File::open(&copy)?.sync_all()?;
+            rename_unless_there(&copy, to)
+        }
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    match fs::File::open(folder)?.sync_all() {
+        // Some network file systems cannot sync a folder; nothing more can be done there.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        other => other,
+    }
+}
+
+fn same(result: &io::Result<()>) -> io::Result<()> {
+    result.as_ref().copied().map_err(|error| io::Error::new(error.kind(), error.to_string()))
+}

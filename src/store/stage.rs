@@ -1,0 +1,106 @@
+//! Files in progress: one folder per process below `.airlock/tmp`, swept when its owner is dead.
+
+use super::{Lock, StoreError};
+use fs_err as fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// This process's folder for files in progress.
+#[derive(Debug)]
+pub(super) struct Session {
+    folder: PathBuf,
+    next: AtomicU64,
+    _alive: Lock,
+}
+
+/// A file in progress. It can be read while it is written; dropped, it is gone.
+#[derive(Debug)]
+pub struct Staged {
+    path: PathBuf,
+    file: Arc<std::fs::File>,
+}
+
+impl Session {
+    pub(super) fn open(tmp: &Path) -> Result<Self, StoreError> {
+        sweep(tmp)?;
+        let name = format!("{}-{}", std::process::id(), jiff::Timestamp::now().as_nanosecond());
+        // The lock first: a folder without a held lock beside it is taken for a dead one.
+        let alive = Lock::acquire(&tmp.join(format!("{name}.lock")))?;
+        let folder = tmp.join(name);
+        fs::create_dir(&folder)?;
+        Ok(Self { folder, next: AtomicU64::new(0), _alive: alive })
+    }
+
+    pub(super) fn stage(&self) -> Result<Staged, StoreError> {
+        let path = self.folder.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let file = fs::OpenOptions::new().create_new(true).read(true).write(true).open(&path)?.into_parts().0;
+        Ok(Staged { path, file: Arc::new(file) })
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Staged {
+    /// Appends.
+    pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        (&*self.file).write_all(bytes)
+    }
+
+    /// The file, for those who read it while it grows. It stays readable after it was published
+    /// or dropped.
+    pub fn file(&self) -> Arc<std::fs::File> {
+        Arc::clone(&self.file)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Removes the folders of processes that are gone.
+fn sweep(tmp: &Path) -> Result<(), StoreError> {
+    for entry in fs::read_dir(tmp)? {
+        let path = entry?.path();
+        let lock = if path.extension().is_some_and(|extension| extension == "lock") {
+            path.clone()
+        } else {
+            path.with_extension("lock")
+        };
+        if let Some(_dead) = Lock::try_acquire(&lock)? {
+            let _ = fs::remove_dir_all(lock.with_extension(""));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dead_are_swept_and_the_living_are_not() {
+        let tmp = tempfile::tempdir().unwrap();
+        let living = Session::open(tmp.path()).unwrap();
+        let staged = living.stage().unwrap();
+        fs::create_dir(tmp.path().join("1-1")).unwrap();
+        fs::write(tmp.path().join("1-1/0"), "left over").unwrap();
+        fs::write(tmp.path().join("2-2.lock"), "").unwrap();
+        let other = Session::open(tmp.path()).unwrap();
+        assert!(staged.path().exists());
+        assert!(!tmp.path().join("1-1").exists() && !tmp.path().join("2-2.lock").exists());
+        drop((staged, living, other));
+        assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0);
+    }
+}
