@@ -6,4 +6,5 @@
 pub mod config;
 pub mod fault;
 pub mod protocol;
+pub mod source;
 pub mod store;

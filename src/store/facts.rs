@@ -10,8 +10,8 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// What a file looks like from outside. If any of it changed, the file is verified again.
@@ -96,8 +96,18 @@ impl Facts {
     pub(super) fn remember(&self, fact: Fact) -> Result<(), StoreError> {
         let Some((shard, path)) = self.shard(&fact.resource) else { return Ok(()) };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        append_line(&path, &fact)?;
+        append_lines(&path, std::slice::from_ref(&fact))?;
         shard.facts.insert(fact.resource, fact);
+        Ok(())
+    }
+
+    /// Every fact, as it stands on disk; files may have changed since.
+    pub(super) fn for_each(&self, mut visit: impl FnMut(&Fact)) -> Result<(), StoreError> {
+        for byte in 0..=u8::MAX {
+            let mut shard = Shard::default();
+            shard.read_on(&self.folder.join(format!("{byte:02x}.jsonl")))?;
+            shard.facts.values().for_each(&mut visit);
+        }
         Ok(())
     }
 
@@ -112,7 +122,7 @@ impl Shard {
         self.facts.get(resource).filter(|fact| fact.stamp == stamp)
     }
 
-    fn read_on(&mut self, path: &std::path::Path) -> Result<(), StoreError> {
+    fn read_on(&mut self, path: &Path) -> Result<(), StoreError> {
         let mut file = match fs::File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -149,20 +159,19 @@ pub(super) fn whole_lines(mut reader: impl BufRead) -> impl Iterator<Item = io::
     })
 }
 
-/// Appends one line in one write, so that two processes never mix theirs. A line that a crash cut
-/// short is closed first: it must not swallow this one.
-pub(super) fn append_line(path: &std::path::Path, value: &impl Serialize) -> Result<(), StoreError> {
-    use std::os::unix::fs::FileExt;
-    let mut line = serde_json::to_vec(value).map_err(io::Error::other)?;
-    line.push(b'\n');
+/// Appends lines in one write, so that two processes never mix theirs. A line that a crash cut
+/// short is closed first: it must not swallow the next.
+pub(super) fn append_lines(path: &Path, values: &[impl Serialize]) -> Result<(), StoreError> {
     let mut file = fs::OpenOptions::new().create(true).append(true).read(true).open(path)?;
     let length = file.metadata()?.len();
     let mut last = [b'\n'];
     if length > 0 {
         file.file().read_exact_at(&mut last, length - 1)?;
     }
-    if last != *b"\n" {
-        line.insert(0, b'\n');
+    let mut lines = if last == *b"\n" { Vec::new() } else { vec![b'\n'] };
+    for value in values {
+        serde_json::to_writer(&mut lines, value).map_err(io::Error::from)?;
+        lines.push(b'\n');
     }
-    Ok(file.write_all(&line)?)
+    Ok(file.write_all(&lines)?)
 }

@@ -1,7 +1,7 @@
 //! The log of registry generations: which trees were published here, when, and from which source.
 
 use super::StoreError;
-use super::facts::{append_line, whole_lines};
+use super::facts::{append_lines, whole_lines};
 use crate::protocol::{Flavor, RegistryTree, TreeHash, Uuid};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -57,7 +57,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Generation>, StoreError> {
 }
 
 pub(super) fn append(path: &Path, generation: &Generation) -> Result<(), StoreError> {
-    append_line(path, generation)
+    append_lines(path, std::slice::from_ref(generation))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! One append-only file of increments, which any number of processes may append to; reading it
 //! adds them up. No user name and no client address is ever written.
 
-use super::facts::{append_line, whole_lines};
+use super::facts::{append_lines, whole_lines};
 use super::{Lock, StoreError};
 use crate::protocol::Resource;
 use fs_err as fs;
@@ -100,7 +100,7 @@ impl MissLedger {
     /// Adds increments.
     pub fn append(&self, increments: &[Miss]) -> Result<(), StoreError> {
         let _lock = Lock::acquire(&self.lock)?;
-        increments.iter().try_for_each(|miss| append_line(&self.file, miss))?;
+        append_lines(&self.file, increments)?;
         crate::fault::point("misses.appended");
         if fs::metadata(&self.file).is_ok_and(|metadata| metadata.len() > COMPACT_AT) {
             self.replace(&self.read()?)?;

@@ -187,6 +187,11 @@ impl Store {
         self.facts.remember(fact)
     }
 
+    /// Every fact, also about files that changed since.
+    pub fn for_each_fact(&self, visit: impl FnMut(&Fact)) -> Result<(), StoreError> {
+        self.facts.for_each(visit)
+    }
+
     /// Takes a file that is not what its name says out of sight, and says where it went.
     pub fn quarantine(&self, resource: &Resource) -> Result<PathBuf, StoreError> {
         let name = resource.relative_path().replace('/', "-");

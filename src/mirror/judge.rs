@@ -1,0 +1,97 @@
+//! Whether a tarball is what its name says.
+
+use crate::julia::{Artifact, ArtifactsToml};
+use crate::protocol::{Kind, Resource};
+use crate::store::{Fact, HeldArtifact, Stamp};
+use crate::tree::{Contents, Limits, TreeError, hash_tar_gz};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// The platform tags that choose among artifacts here. All others are left to the client: what
+/// chooses by them is Julia code that a mirror must not run.
+const TAGS: [&str; 4] = ["os", "arch", "libc", "call_abi"];
+
+/// The files of a package that name artifacts; Julia knows both names.
+fn names_artifacts(path: &str) -> bool {
+    matches!(path.rsplit('/').next(), Some("Artifacts.toml" | "JuliaArtifacts.toml"))
+}
+
+/// Hashes a tarball, and keeps what names artifacts.
+pub(super) fn hash(reader: impl Read + Send, limits: &Limits) -> Result<Contents, TreeError> {
+    hash_tar_gz(reader, limits, names_artifacts)
+}
+
+/// Whether the content may stand under this name. Packages and artifacts may be named by the
+/// strict or by the lenient hash, as old artifacts are; a registry only by the strict one, which
+/// is what clients check (Pkg `Registry.jl`, `verify_registry`).
+pub fn judge(resource: &Resource, contents: &Contents) -> Result<(), String> {
+    let named = resource.tree();
+    let lenient = resource.kind() != Kind::Registry && contents.lenient == named;
+    if contents.strict == named || lenient {
+        return Ok(());
+    }
+    Err(format!("its tree hash is {}", contents.strict))
+}
+
+/// The artifacts that a tarball names. A file that cannot be read names none: Julia could not
+/// read it either.
+pub fn held_artifacts(contents: &Contents) -> Vec<HeldArtifact> {
+    let mut held: Vec<_> = contents
+        .kept
+        .iter()
+        .filter_map(|file| ArtifactsToml::parse(str::from_utf8(&file.contents).ok()?).ok())
+        .flatten()
+        .map(hold)
+        .collect();
+    held.sort_by(|a, b| (&a.name, a.tree, &a.platform).cmp(&(&b.name, b.tree, &b.platform)));
+    held.dedup();
+    held
+}
+
+/// The part of an artifact that matters to a mirror.
+pub fn hold(artifact: Artifact) -> HeldArtifact {
+    let Artifact { name, tree, lazy, platform_specific, mut tags, .. } = artifact;
+    tags.retain(|tag, _| TAGS.contains(&tag.as_str()));
+    HeldArtifact { name, tree, lazy, platform: platform_specific.then_some(tags) }
+}
+
+/// Verifies a file where it lies, whoever put it there.
+pub fn verify_file(resource: &Resource, file: &Arc<File>, stamp: Stamp, limits: &Limits) -> Result<Fact, Damage> {
+    let contents = hash(At(Arc::clone(file), 0), limits).map_err(|error| match error {
+        TreeError::Read(error) => Damage::Unreadable(error),
+        error => Damage::Wrong(describe(&error)),
+    })?;
+    judge(resource, &contents).map_err(Damage::Wrong)?;
+    let artifacts = held_artifacts(&contents);
+    Ok(Fact { resource: *resource, stamp, strict: contents.strict, artifacts })
+}
+
+/// Reads a shared file from its start, wherever others are in it.
+struct At(Arc<File>, u64);
+
+impl Read for At {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.0.read_at(buffer, self.1)?;
+        self.1 += read as u64;
+        Ok(read)
+    }
+}
+
+/// Why a file could not be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    /// The disk did not give it: that says nothing about the file.
+    #[error("cannot be read: {0}")]
+    Unreadable(io::Error),
+    /// It is not what its name says.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+/// An error with its causes, on one line.
+pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&cause| cause.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,198 @@
+//! What failed lately, remembered where it belongs: a missing or wrong resource cools that
+//! resource at that source; only a source that cannot be reached at all is cooled as a whole.
+//!
+//! A hit never looks here.
+
+use crate::protocol::Resource;
+use crate::source::Fault;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Connect failures or stalls in a row before a source is cooled as a whole.
+const UNREACHABLE_AFTER: u32 = 5;
+/// First and longest time for which a source is cooled as a whole.
+const SOURCE_COOLDOWN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+/// Longest time for which a resource is cooled at a source.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// Most resources that are remembered.
+const CAPACITY: usize = 100_000;
+
+/// The memory of one mirror. Sources go by their place in its order.
+#[derive(Debug)]
+pub(super) struct Memory {
+    cooldown: Duration,
+    resources: Mutex<HashMap<(usize, Resource), Cooled>>,
+    sources: Mutex<Vec<Health>>,
+}
+
+#[derive(Debug)]
+struct Cooled {
+    until: Instant,
+    times: u32,
+    fault: Fault,
+}
+
+/// The health of a source, for people.
+#[derive(Clone, Debug, Default)]
+pub struct Health {
+    /// Connect failures or stalls in a row.
+    pub unreachable: u32,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+    /// Left alone until then.
+    pub cooled_until: Option<Instant>,
+    /// Whether one request is finding out whether the source is back.
+    probing: bool,
+}
+
+impl Memory {
+    pub(super) fn new(sources: usize, cooldown: Duration) -> Self {
+        Self {
+            cooldown,
+            resources: Mutex::default(),
+            sources: Mutex::new(std::iter::repeat_with(Health::default).take(sources).collect()),
+        }
+    }
+
+    /// The fault for which this resource is not asked of this source now.
+    pub(super) fn cooled(&self, source: usize, resource: &Resource) -> Option<Fault> {
+        let resources = lock(&self.resources);
+        resources.get(&(source, *resource)).filter(|cooled| cooled.until > Instant::now()).map(|c| c.fault.clone())
+    }
+
+    /// Whether a source may be asked at all. While it is cooled nobody may; after that one at a
+    /// time, until one succeeds. Every `true` must be followed by one of `succeeded`, `failed`
+    /// and `given_up`.
+    pub(super) fn admits(&self, source: usize) -> bool {
+        let mut sources = lock(&self.sources);
+        let Some(health) = sources.get_mut(source) else { return false };
+        match health.cooled_until {
+            None => true,
+            Some(until) if until > Instant::now() || health.probing => false,
+            Some(_) => {
+                health.probing = true;
+                true
+            }
+        }
+    }
+
+    /// The source answered, and well.
+    pub(super) fn succeeded(&self, source: usize, resource: &Resource) {
+        lock(&self.resources).remove(&(source, *resource));
+        self.reached(source);
+    }
+
+    /// Nothing was learnt: the request was dropped on this side.
+    pub(super) fn given_up(&self, source: usize) {
+        if let Some(health) = lock(&self.sources).get_mut(source) {
+            health.probing = false;
+        }
+    }
+
+    /// The source failed for this resource.
+    pub(super) fn failed(&self, source: usize, resource: &Resource, fault: &Fault) {
+        if fault.is_unreachable() {
+            self.unreached(source, fault);
+        } else {
+            self.reached(source);
+            self.cool(source, resource, fault);
+        }
+    }
+
+    /// The source was reached, whatever it said.
+    pub(super) fn reached(&self, source: usize) {
+        if let Some(health) = lock(&self.sources).get_mut(source) {
+            *health = Health::default();
+        }
+    }
+
+    /// The source could not be reached.
+    pub(super) fn unreached(&self, source: usize, fault: &Fault) {
+        let mut sources = lock(&self.sources);
+        let Some(health) = sources.get_mut(source) else { return };
+        health.unreachable += 1;
+        health.last_error = Some(fault.to_string());
+        health.probing = false;
+        if let Some(times) = health.unreachable.checked_sub(UNREACHABLE_AFTER) {
+            let (first, longest) = SOURCE_COOLDOWN;
+            health.cooled_until = Some(Instant::now() + doubled(first, times, longest));
+        }
+    }
+
+    fn cool(&self, source: usize, resource: &Resource, fault: &Fault) {
+        let mut resources = lock(&self.resources);
+        let now = Instant::now();
+        if resources.len() >= CAPACITY {
+            resources.retain(|_, cooled| cooled.until > now);
+        }
+        if resources.len() >= CAPACITY {
+            resources.clear();
+        }
+        let times = resources.get(&(source, *resource)).map_or(0, |cooled| cooled.times + 1);
+        let pause = doubled(self.cooldown, times, LONGEST).max(fault.retry_after().unwrap_or_default().min(LONGEST));
+        resources.insert((source, *resource), Cooled { until: now + pause, times, fault: fault.clone() });
+    }
+
+    /// Forgets about resources: something new may be there.
+    pub(super) fn forget(&self) {
+        lock(&self.resources).clear();
+    }
+
+    /// The health of every source, in order.
+    pub(super) fn health(&self) -> Vec<Health> {
+        lock(&self.sources).clone()
+    }
+}
+
+fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    first.saturating_mul(1 << times.min(16)).min(longest)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(digit: u8) -> Resource {
+        Resource::Artifact { tree: crate::protocol::TreeHash::from_bytes([digit; 20]) }
+    }
+
+    #[test]
+    fn a_404_cools_one_resource_at_one_source() {
+        let memory = Memory::new(2, Duration::from_secs(60));
+        memory.failed(0, &resource(1), &Fault::NotFound);
+        assert_eq!(memory.cooled(0, &resource(1)), Some(Fault::NotFound));
+        assert_eq!((memory.cooled(1, &resource(1)), memory.cooled(0, &resource(2))), (None, None));
+        assert!(memory.admits(0));
+        memory.forget();
+        assert_eq!(memory.cooled(0, &resource(1)), None);
+    }
+
+    #[test]
+    fn only_repeated_silence_cools_a_source_and_any_answer_ends_it() {
+        let memory = Memory::new(1, Duration::from_secs(60));
+        let dead = Fault::Connect("refused".into());
+        for _ in 0..UNREACHABLE_AFTER {
+            assert!(memory.admits(0));
+            memory.failed(0, &resource(1), &dead);
+        }
+        assert!(!memory.admits(0));
+        assert_eq!(memory.cooled(0, &resource(1)), None);
+        lock(&memory.sources)[0].cooled_until = Some(Instant::now());
+        assert!(memory.admits(0) && !memory.admits(0), "one probe at a time");
+        memory.given_up(0);
+        assert!(memory.admits(0));
+        memory.failed(0, &resource(1), &Fault::NotFound);
+        assert!(memory.admits(0) && memory.admits(0));
+    }
+
+    #[test]
+    fn the_memory_grows_and_is_bounded() {
+        assert_eq!(doubled(Duration::from_secs(60), 1, LONGEST), Duration::from_secs(120));
+        assert_eq!(doubled(Duration::from_secs(60), 99, LONGEST), LONGEST);
+    }
+}

@@ -1,0 +1,75 @@
+//! Misses on their way to the ledger: gathered in memory, written within a second.
+
+use super::{Mirror, Refusal, blocking, lock};
+use crate::protocol::Resource;
+use crate::store::{Client, Miss};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How often gathered misses are written.
+const FLUSH: Duration = Duration::from_millis(500);
+/// Most distinct misses that are gathered between two writes: a client that asks for random hashes
+/// must not fill the memory.
+const GATHERED: usize = 100_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Pending(Mutex<HashMap<Resource, Miss>>);
+
+impl Mirror {
+    /// Writes a refusal down as a miss, if it is one.
+    pub(super) fn refused(&self, resource: &Resource, refusal: &Refusal, client: &Client) {
+        self.counters.misses.fetch_add(1, Ordering::Relaxed);
+        let Some(reason) = refusal.reason() else { return };
+        let (first, name) = (jiff::Timestamp::now(), self.names.name(resource));
+        let (name, version) = name.map_or((None, None), |name| (Some(name.name), name.version));
+        let miss =
+            Miss { resource: *resource, name, version, reason, first, last: first, count: 1, client: client.clone() };
+        let mut pending = lock(&self.misses.0);
+        let room = pending.len() < GATHERED;
+        match pending.entry(*resource) {
+            Entry::Occupied(mut known) => known.get_mut().add(miss),
+            Entry::Vacant(free) if room => drop(free.insert(miss)),
+            Entry::Vacant(_) => {}
+        }
+    }
+
+    /// All misses, those not written yet too, the last seen first.
+    pub async fn all_misses(&self) -> Result<Vec<Miss>, Refusal> {
+        self.flush_misses().await;
+        let ledger = self.store.misses();
+        Ok(blocking(move || ledger.read()).await??)
+    }
+
+    /// Writes what has gathered. What cannot be written is kept for the next time.
+    pub(super) async fn flush_misses(&self) {
+        let gathered: Vec<_> = std::mem::take(&mut *lock(&self.misses.0)).into_values().collect();
+        if gathered.is_empty() {
+            return;
+        }
+        let (ledger, increments) = (self.store.misses(), gathered.clone());
+        let written = blocking(move || ledger.append(&increments)).await;
+        if let Err(error) = written.unwrap_or_else(|error| Err(error.into())) {
+            tracing::error!("cannot write the ledger of misses: {error}");
+            let mut pending = lock(&self.misses.0);
+            for miss in gathered {
+                let newer = pending.remove(&miss.resource);
+                let mut sum = miss;
+                newer.into_iter().for_each(|newer| sum.add(newer));
+                pending.insert(sum.resource, sum);
+            }
+        }
+    }
+
+    pub(super) fn spawn_misses(self: &Arc<Self>) {
+        let mirror = Arc::clone(self);
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            while closing.run_until_cancelled(tokio::time::sleep(FLUSH)).await.is_some() {
+                mirror.flush_misses().await;
+            }
+        });
+    }
+}

@@ -1,0 +1,293 @@
+//! The mirror: the only place where the cache directory and the sources meet.
+//!
+//! [`Mirror::get`] answers for the HTTP server, [`Mirror::fetch`] for prewarm. Below them there is
+//! one flight per resource (`flight.rs`, driven by `fetch.rs`), a memory of what failed lately
+//! (`memory.rs`), the task that follows the registries (`registries.rs`), the names of things for
+//! people (`names.rs`), and the ledger of misses (`misses.rs`).
+
+mod body;
+mod fetch;
+mod flight;
+mod judge;
+mod memory;
+mod misses;
+mod names;
+mod refusal;
+mod registries;
+mod rescan;
+
+pub use body::read;
+pub use fetch::Patience;
+pub use flight::{HOLD_BACK, Landed};
+pub use judge::{Damage, hold, verify_file};
+pub use memory::Health;
+pub use names::Name;
+pub use refusal::Refusal;
+pub use registries::ListingAnswer;
+
+use crate::config::Config;
+use crate::protocol::Resource;
+use crate::source::Source;
+use crate::store::{Client, Lookup, OpenFile, Store};
+use crate::tree::Limits;
+use bytes::Bytes;
+use flight::{Flight, Head};
+use futures_util::stream::{BoxStream, StreamExt};
+use std::collections::HashMap;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Bodies up to this many bytes are held in memory once they were asked for.
+const SMALL: u64 = 128 << 10;
+
+/// Flights that fetch at one time. Each may block a thread for its verification, so this must stay
+/// well below the number of blocking threads, or no thread is left to write what they wait for.
+const FETCHES: usize = 128;
+
+/// Longest time that a request for a length waits for a source.
+const HEAD_WAIT: Duration = Duration::from_secs(10);
+
+/// A cache directory and its sources.
+#[derive(Debug)]
+pub struct Mirror {
+    store: Arc<Store>,
+    sources: Vec<Arc<dyn Source>>,
+    bounds: crate::config::Mirror,
+    limits: Limits,
+    memory: memory::Memory,
+    flights: Mutex<HashMap<Resource, Arc<Flight>>>,
+    fetches: Semaphore,
+    verifications: Semaphore,
+    hot: quick_cache::sync::Cache<Resource, Bytes, Weight>,
+    names: names::Names,
+    misses: misses::Pending,
+    listings: watch::Sender<registries::Progress>,
+    counters: Counters,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+/// What a mirror has done since it started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Requests answered from memory or disk.
+    pub hits: AtomicU64,
+    /// Requests answered by a flight.
+    pub fetched: AtomicU64,
+    /// Requests that could not be answered.
+    pub misses: AtomicU64,
+    /// Bytes received from sources.
+    pub received: AtomicU64,
+}
+
+/// A request for a resource.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// Who asks.
+    pub client: Client,
+    /// The client cannot see a body that ends short, so it must not get one that may.
+    pub spool: bool,
+    /// Only the length is wanted.
+    pub head: bool,
+}
+
+/// A resource that can be given.
+pub enum Found {
+    /// From memory.
+    Memory(Bytes),
+    /// From disk, verified.
+    File(Landed),
+    /// On its way in: the length if the source announced it, and the bytes.
+    Streaming(Option<u64>, BoxStream<'static, io::Result<Bytes>>),
+    /// On its way in, and only the length was wanted.
+    Length(Option<u64>),
+}
+
+#[derive(Clone, Debug)]
+struct Weight;
+
+impl quick_cache::Weighter<Resource, Bytes> for Weight {
+    fn weight(&self, _: &Resource, body: &Bytes) -> u64 {
+        // The entry itself costs something too.
+        body.len() as u64 + 128
+    }
+}
+
+impl Mirror {
+    /// Opens a mirror and starts its tasks. Without sources it is offline.
+    pub fn start(store: Arc<Store>, sources: Vec<Arc<dyn Source>>, config: &Config) -> Arc<Self> {
+        let mirror = Arc::new(Self::new(store, sources, config));
+        mirror.spawn_tasks();
+        mirror
+    }
+
+    /// Opens a mirror without the tasks of a server: nothing happens unless it is asked for.
+    pub fn new(store: Arc<Store>, sources: Vec<Arc<dyn Source>>, config: &Config) -> Self {
+        let hot = quick_cache::sync::Cache::with_weighter(
+            usize::try_from(config.server.hot_memory / 4096).unwrap_or(1024).max(16),
+            config.server.hot_memory,
+            Weight,
+        );
+        Self {
+            memory: memory::Memory::new(sources.len(), config.mirror.cooldown),
+            names: names::Names::default(),
+            misses: misses::Pending::default(),
+            limits: limits(&config.limits),
+            bounds: config.mirror.clone(),
+            flights: Mutex::default(),
+            fetches: Semaphore::new(FETCHES),
+            verifications: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
+            hot,
+            listings: watch::Sender::default(),
+            counters: Counters::default(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            store,
+            sources,
+        }
+    }
+
+    /// The cache directory.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// What was done since the start.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Whether there is no source at all.
+    pub fn is_offline(&self) -> bool {
+        self.sources.is_empty()
+    }
+
+    /// The sources with their health, in order.
+    pub fn sources(&self) -> Vec<(String, memory::Health)> {
+        self.sources.iter().map(|source| source.name().to_owned()).zip(self.memory.health()).collect()
+    }
+
+    /// The limits for tarballs.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Gives a resource to a client: from memory, from disk, or from a flight. A refusal has been
+    /// written down as a miss when it is one.
+    pub async fn get(self: &Arc<Self>, resource: &Resource, ask: &Ask) -> Result<Found, Refusal> {
+        let found = match self.try_hit(resource).await {
+            Ok(Some(hit)) => {
+                self.counters.hits.fetch_add(1, Ordering::Relaxed);
+                return Ok(hit);
+            }
+            Ok(None) => self.from_flight(resource, ask).await,
+            Err(refusal) => Err(refusal),
+        };
+        match &found {
+            Ok(_) => _ = self.counters.fetched.fetch_add(1, Ordering::Relaxed),
+            Err(refusal) => self.refused(resource, refusal, &ask.client),
+        }
+        found
+    }
+
+    /// Brings a resource here, for prewarm. Returns its size and whether it was here already.
+    pub async fn fetch(self: &Arc<Self>, resource: &Resource, patience: Patience) -> Result<(u64, bool), Refusal> {
+        if let Some(hit) = self.look_up(resource).await?.verified() {
+            return Ok((hit.stamp.size, true));
+        }
+        let landed = self.fly(resource, patience).landed().await?;
+        Ok((landed.size, false))
+    }
+
+    /// Stops the tasks and writes down what is not written yet. Flights end where they are.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.flush_misses().await;
+    }
+
+    async fn try_hit(&self, resource: &Resource) -> Result<Option<Found>, Refusal> {
+        if let Some(body) = self.hot.get(resource) {
+            return Ok(Some(Found::Memory(body)));
+        }
+        let Some(open) = self.look_up(resource).await?.verified() else { return Ok(None) };
+        if open.stamp.size > SMALL {
+            return Ok(Some(Found::File(Landed { file: Arc::new(open.file), size: open.stamp.size })));
+        }
+        let body = blocking(move || read_whole(&open)).await??;
+        self.hot.insert(*resource, body.clone());
+        Ok(Some(Found::Memory(body)))
+    }
+
+    async fn look_up(&self, resource: &Resource) -> Result<Lookup, Refusal> {
+        let (store, resource) = (Arc::clone(&self.store), *resource);
+        Ok(blocking(move || store.look_up(&resource)).await??)
+    }
+
+    async fn from_flight(self: &Arc<Self>, resource: &Resource, ask: &Ask) -> Result<Found, Refusal> {
+        if let Some(refusal) = self.refusal_at_once(resource) {
+            return Err(refusal);
+        }
+        let flight = self.fly(resource, Patience::client(&self.bounds));
+        if ask.head {
+            let length = tokio::time::timeout(HEAD_WAIT, flight.length()).await;
+            return Ok(Found::Length(length.unwrap_or(Ok(None))?));
+        }
+        Ok(match flight.head(ask.spool).await? {
+            Head::Landed(landed) => Found::File(landed),
+            Head::Streaming(length) => Found::Streaming(length, body::follow(&flight).boxed()),
+        })
+    }
+
+    /// What is known without a flight: offline and not here, or failed a moment ago everywhere.
+    fn refusal_at_once(&self, resource: &Resource) -> Option<Refusal> {
+        if lock(&self.flights).contains_key(resource) || self.store.has(resource) {
+            return None;
+        }
+        let faults = (0..self.sources.len()).map(|source| self.memory.cooled(source, resource));
+        let faults = faults.collect::<Option<Vec<_>>>()?;
+        Some(Refusal::from_faults(&faults))
+    }
+}
+
+impl Lookup {
+    fn verified(self) -> Option<OpenFile> {
+        match self {
+            Self::Verified(open, _) => Some(open),
+            Self::Unverified(_) | Self::Absent => None,
+        }
+    }
+}
+
+fn read_whole(open: &OpenFile) -> io::Result<Bytes> {
+    let mut body = vec![0; usize::try_from(open.stamp.size).map_err(io::Error::other)?];
+    open.file.read_exact_at(&mut body, 0)?;
+    Ok(body.into())
+}
+
+/// The limits of the configuration, and the defaults of the rest.
+pub fn limits(limits: &crate::config::Limits) -> Limits {
+    Limits {
+        entries: limits.entries,
+        path_bytes: usize::try_from(limits.path).unwrap_or(usize::MAX),
+        unpacked_bytes: limits.unpacked,
+        ratio: limits.ratio,
+        ..Limits::default()
+    }
+}
+
+/// Runs blocking work away from the async threads: the one way to do so.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

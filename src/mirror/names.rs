@@ -1,0 +1,129 @@
+//! The names of things, for people: which package and version a tree hash is, as far as a registry
+//! here knows. Loaded in the background; until then hashes stay hashes.
+
+use super::{Mirror, blocking, lock};
+use crate::julia::RegistryIndexBuilder;
+use crate::julia::{RegistryIndex, RegistryError};
+use crate::protocol::{Flavor, Resource, TreeHash, Uuid};
+use crate::store::{HeldArtifact, Lookup, Store, StoreError};
+use crate::tree::{Limits, TreeError, visit_files};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+/// What a resource is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// The package's, registry's or artifact's name.
+    pub name: String,
+    /// The package's version.
+    pub version: Option<String>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    registries: Mutex<BTreeMap<Uuid, (TreeHash, Arc<RegistryIndex>)>>,
+    artifacts: Mutex<HashMap<TreeHash, Box<str>>>,
+}
+
+impl Names {
+    pub(super) fn name(&self, resource: &Resource) -> Option<Name> {
+        match *resource {
+            Resource::Registry { uuid, .. } => {
+                let registries = lock(&self.registries);
+                let (_, index) = registries.get(&uuid)?;
+                Some(Name { name: index.registry_name().to_owned(), version: None })
+            }
+            Resource::Package { uuid, tree } => lock(&self.registries).values().find_map(|(_, index)| {
+                let version = index.version_at(uuid, tree).map(|version| version.version.to_owned());
+                Some(Name { name: index.name(uuid)?.to_owned(), version })
+            }),
+            Resource::Artifact { tree } => {
+                let name = lock(&self.artifacts).get(&tree)?.to_string();
+                Some(Name { name, version: None })
+            }
+        }
+    }
+
+    /// The artifacts that a package names.
+    pub(super) fn learn_artifacts(&self, resource: &Resource, held: &[HeldArtifact]) {
+        let owner = match resource {
+            Resource::Package { .. } if !held.is_empty() => self.name(resource),
+            _ => None,
+        };
+        let mut artifacts = lock(&self.artifacts);
+        for artifact in held {
+            let name = match &owner {
+                Some(owner) if owner.name != artifact.name => format!("{} of {}", artifact.name, owner.name),
+                _ => artifact.name.clone(),
+            };
+            artifacts.insert(artifact.tree, name.into());
+        }
+    }
+
+    fn loaded(&self, uuid: Uuid) -> Option<TreeHash> {
+        lock(&self.registries).get(&uuid).map(|(tree, _)| *tree)
+    }
+}
+
+impl Mirror {
+    /// What a resource is called, if a registry here knows it.
+    pub fn name(&self, resource: &Resource) -> Option<Name> {
+        self.names.name(resource)
+    }
+
+    /// The indexes of the published registries.
+    pub fn registries(&self) -> Vec<Arc<RegistryIndex>> {
+        lock(&self.names.registries).values().map(|(_, index)| Arc::clone(index)).collect()
+    }
+
+    /// Reads the published registries that are not loaded yet, and the artifacts that packages
+    /// here name.
+    pub async fn load_names(self: &Arc<Self>) {
+        let mirror = Arc::clone(self);
+        if let Err(error) = blocking(move || mirror.load_names_blocking()).await.and_then(|loaded| loaded) {
+            tracing::warn!("names cannot be shown: {error}");
+        }
+    }
+
+    fn load_names_blocking(&self) -> std::io::Result<()> {
+        for flavor in [Flavor::Plain, Flavor::Conservative, Flavor::Eager] {
+            let listing = self.store.listing(flavor).map_err(std::io::Error::other)?.unwrap_or_default();
+            for registry in listing.iter().filter(|registry| self.names.loaded(registry.uuid) != Some(registry.tree)) {
+                match load_registry(&self.store, &registry.into(), &self.limits) {
+                    Ok(index) => {
+                        let entry = (registry.tree, Arc::new(index));
+                        lock(&self.names.registries).insert(registry.uuid, entry);
+                    }
+                    Err(error) => tracing::warn!(registry = %registry.uuid, "cannot be read: {error}"),
+                }
+            }
+        }
+        let learn = |fact: &crate::store::Fact| self.names.learn_artifacts(&fact.resource, &fact.artifacts);
+        self.store.for_each_fact(learn).map_err(std::io::Error::other)
+    }
+}
+
+/// Why a registry here cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Not verified yet, or not here.
+    #[error("it has not been verified yet")]
+    Unverified,
+    /// The cache directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The tarball.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// What is in it.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Reads a registry from its verified tarball. Blocks.
+pub fn load_registry(store: &Store, registry: &Resource, limits: &Limits) -> Result<RegistryIndex, LoadError> {
+    let Lookup::Verified(open, _) = store.look_up(registry)? else { return Err(LoadError::Unverified) };
+    let mut builder = RegistryIndexBuilder::default();
+    visit_files(open.file, limits, &mut |path, bytes| builder.file(path, &bytes))?;
+    Ok(builder.finish()?)
+}

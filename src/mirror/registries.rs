@@ -1,0 +1,182 @@
+//! Registries: follow what the sources list, publish only forward, answer `/registries` at once.
+
+use super::{Mirror, Patience, Refusal, blocking};
+use crate::protocol::{Flavor, Listing, RegistryTree, Uuid};
+use crate::source::{Fault, Source};
+use crate::store::{Generation, is_superseded};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a request for a listing waits on a cache that never had one.
+const FIRST_LISTING: Duration = Duration::from_secs(10);
+
+/// How far the task is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// Whether the sources have been asked once.
+    asked: bool,
+    /// How many generations were published.
+    pub(super) published: u64,
+}
+
+/// The answer to a request for a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListingAnswer {
+    /// This one.
+    Listing(Listing),
+    /// No such flavor here, though there is another.
+    NoFlavor,
+    /// No registry here at all.
+    Nothing,
+}
+
+impl Mirror {
+    /// The listing to serve: from disk, at once. On a cache that has none yet it waits for the
+    /// first: a client that got an empty answer would go to GitHub.
+    pub async fn listing(&self, flavors: &[Flavor]) -> Result<ListingAnswer, Refusal> {
+        let answer = self.listing_now(flavors).await?;
+        if answer != ListingAnswer::Nothing || self.sources.is_empty() {
+            return Ok(answer);
+        }
+        let mut progress = self.listings.subscribe();
+        let first = progress.wait_for(|progress| progress.asked);
+        let _ = tokio::time::timeout(FIRST_LISTING, first).await;
+        self.listing_now(flavors).await
+    }
+
+    async fn listing_now(&self, flavors: &[Flavor]) -> Result<ListingAnswer, Refusal> {
+        let (store, flavors) = (Arc::clone(&self.store), flavors.to_vec());
+        let answer = blocking(move || {
+            for flavor in &flavors {
+                if let Some(listing) = store.listing(*flavor)? {
+                    return Ok(ListingAnswer::Listing(listing));
+                }
+            }
+            let mut others = Flavor::ALL.iter().map(|flavor| store.listing(*flavor));
+            let any = others.find_map(Result::transpose).transpose()?;
+            Ok(any.map_or(ListingAnswer::Nothing, |_| ListingAnswer::NoFlavor))
+        });
+        answer.await?.map_err(|error: crate::store::StoreError| error.into())
+    }
+
+    pub(super) fn spawn_registries(self: &Arc<Self>) {
+        let mirror = Arc::clone(self);
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            let follow = async {
+                loop {
+                    mirror.refresh_registries(Patience::client(&mirror.bounds)).await;
+                    tokio::time::sleep(mirror.bounds.registries_interval).await;
+                }
+            };
+            closing.run_until_cancelled(follow).await;
+        });
+    }
+
+    /// Asks every source for its listings once, and publishes what is new. Returns what could not
+    /// be had, for people.
+    pub async fn refresh_registries(self: &Arc<Self>, patience: Patience) -> Vec<String> {
+        let mut problems = Vec::new();
+        for flavor in Flavor::ALL {
+            // A registry follows the first source that lists it; the others fill in.
+            let mut settled = BTreeSet::new();
+            for (index, source) in self.sources.iter().enumerate() {
+                match self.ask_listing(index, source.as_ref(), flavor).await {
+                    Ok(listing) => self.offer_all((flavor, source.name()), &listing, &mut settled, patience).await,
+                    Err(Fault::NotFound) => Vec::new(),
+                    Err(fault) => vec![format!("{}/{}: {fault}", source.name(), flavor.file_name())],
+                }
+                .into_iter()
+                .for_each(|problem| problems.push(problem));
+            }
+        }
+        self.listings.send_modify(|progress| progress.asked = true);
+        for problem in &problems {
+            tracing::warn!("registries: {problem}");
+        }
+        problems
+    }
+
+    async fn ask_listing(&self, index: usize, source: &dyn Source, flavor: Flavor) -> Result<Listing, Fault> {
+        let listing = source.listing(flavor).await;
+        match &listing {
+            Err(fault) if fault.is_unreachable() => self.memory.unreached(index, fault),
+            _ => self.memory.reached(index),
+        }
+        listing
+    }
+
+    async fn offer_all(
+        self: &Arc<Self>,
+        from: (Flavor, &str),
+        listing: &Listing,
+        settled: &mut BTreeSet<Uuid>,
+        patience: Patience,
+    ) -> Vec<String> {
+        let mut problems = Vec::new();
+        for registry in listing.iter() {
+            if settled.contains(&registry.uuid) {
+                continue;
+            }
+            match self.offer(from, registry, patience).await {
+                Ok(()) => _ = settled.insert(registry.uuid),
+                Err(refusal) => problems.push(format!("{} of {}: {refusal}", registry.uuid, from.1)),
+            }
+        }
+        problems
+    }
+
+    /// Publishes a registry at a tree, if that is a step forward and the tarball can be had.
+    async fn offer(
+        self: &Arc<Self>,
+        (flavor, source): (Flavor, &str),
+        registry: RegistryTree,
+        patience: Patience,
+    ) -> Result<(), Refusal> {
+        let offered = Generation {
+            time: jiff::Timestamp::now(),
+            flavor,
+            uuid: registry.uuid,
+            tree: registry.tree,
+            source: source.to_owned(),
+        };
+        if !self.is_forward(offered.clone()).await? {
+            return Ok(());
+        }
+        self.fetch(&registry.into(), patience).await?;
+        let store = Arc::clone(&self.store);
+        let published = blocking(move || {
+            let _lock = store.lock_listings()?;
+            let mut listing = store.listing(flavor)?.unwrap_or_default();
+            if !forward(&store.generations()?, &listing, &offered) {
+                return Ok(false);
+            }
+            listing.set(registry);
+            store.publish_listing(flavor, &listing)?;
+            store.append_generation(&offered).map(|()| true)
+        });
+        if published.await?? {
+            tracing::info!(registry = %registry.uuid, tree = %registry.tree, source, "published in /{}", flavor.file_name());
+            self.memory.forget();
+            self.load_names().await;
+            self.listings.send_modify(|progress| progress.published += 1);
+        }
+        Ok(())
+    }
+
+    async fn is_forward(&self, offered: Generation) -> Result<bool, Refusal> {
+        let store = Arc::clone(&self.store);
+        let forward = blocking(move || {
+            let listing = store.listing(offered.flavor)?.unwrap_or_default();
+            Ok::<_, crate::store::StoreError>(forward(&store.generations()?, &listing, &offered))
+        });
+        Ok(forward.await??)
+    }
+}
+
+fn forward(log: &[Generation], listing: &Listing, offered: &Generation) -> bool {
+    let registry = RegistryTree { uuid: offered.uuid, tree: offered.tree };
+    let published = listing.tree(offered.uuid);
+    published != Some(offered.tree) && !is_superseded(log, (offered.flavor, &offered.source), registry, published)
+}

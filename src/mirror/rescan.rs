@@ -1,0 +1,75 @@
+//! Finding what came into the cache directory another way: rsync and other tools tell nobody.
+
+use super::{Mirror, blocking};
+use crate::protocol::{Kind, Resource};
+use crate::store::StoreError;
+use std::sync::Arc;
+
+impl Mirror {
+    pub(super) fn spawn_tasks(self: &Arc<Self>) {
+        self.spawn_misses();
+        self.spawn_rescan();
+        if self.is_offline() {
+            return;
+        }
+        self.spawn_registries();
+    }
+
+    fn spawn_rescan(self: &Arc<Self>) {
+        let mirror = Arc::clone(self);
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            let rescans = async {
+                mirror.load_names().await;
+                loop {
+                    tokio::time::sleep(mirror.bounds.rescan_interval).await;
+                    mirror.rescan().await;
+                }
+            };
+            closing.run_until_cancelled(rescans).await;
+        });
+    }
+
+    /// Verifies every file that has no fact yet, forgets what failed lately, and loads new
+    /// registries. Returns how many files were found good and how many damaged.
+    pub async fn rescan(self: &Arc<Self>) -> (usize, usize) {
+        self.memory.forget();
+        let (mut good, mut damaged) = (0, 0);
+        for resource in self.unverified().await {
+            match self.fly(&resource, super::Patience::client(&self.bounds)).landed().await {
+                Ok(_) => good += 1,
+                Err(refusal) => {
+                    damaged += 1;
+                    tracing::warn!(%resource, "{refusal}");
+                }
+            }
+        }
+        if good + damaged > 0 {
+            tracing::info!(good, damaged, "found new files in the cache directory");
+        }
+        self.load_names().await;
+        (good, damaged)
+    }
+
+    async fn unverified(&self) -> Vec<Resource> {
+        let store = Arc::clone(&self.store);
+        let found = blocking(move || {
+            let mut unverified = Vec::new();
+            for resource in Kind::ALL.into_iter().flat_map(|kind| store.resources(kind)) {
+                let resource = resource?;
+                if store.fact(&resource)?.is_none() {
+                    unverified.push(resource);
+                }
+            }
+            Ok::<_, StoreError>(unverified)
+        });
+        match found.await {
+            Ok(Ok(unverified)) => unverified,
+            Ok(Err(error)) => {
+                tracing::error!("cannot search the cache directory: {error}");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A package server as a source: `https://pkg.julialang.org`, another airlock, or a static copy of
+//! a cache directory.
+
+use super::{Answer, Fault, Resume, Source};
+use crate::config;
+use crate::protocol::{Flavor, Listing, Resource};
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{self, StreamExt};
+use reqwest::header::{self, HeaderMap};
+use reqwest::{Response, StatusCode};
+use std::error::Error as _;
+use std::time::{Duration, SystemTime};
+
+/// Longest listing that is read, in bytes.
+const MAX_LISTING: usize = 1 << 20;
+
+/// A package server.
+#[derive(Debug)]
+pub struct PackageServer {
+    url: String,
+    client: reqwest::Client,
+    first_byte_timeout: Duration,
+    idle_timeout: Duration,
+}
+
+/// The HTTP client cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up the HTTP client: {0}")]
+pub struct ClientError(#[source] reqwest::Error);
+
+impl PackageServer {
+    /// One package server for each URL, in order.
+    pub fn all(urls: &[String], bounds: &config::Mirror) -> Result<Vec<Self>, ClientError> {
+        // A second call finds a provider in place, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("airlock/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(bounds.connect_timeout)
+            .default_headers(headers())
+            .build()
+            .map_err(ClientError)?;
+        let server = |url: &String| Self {
+            url: url.clone(),
+            client: client.clone(),
+            first_byte_timeout: bounds.first_byte_timeout,
+            idle_timeout: bounds.idle_timeout,
+        };
+        Ok(urls.iter().map(server).collect())
+    }
+
+    async fn get(&self, path: &str, headers: HeaderMap) -> Result<Response, Fault> {
+        let request = self.client.get(format!("{}{path}", self.url)).headers(headers).send();
+        let response = tokio::time::timeout(self.first_byte_timeout, request)
+            .await
+            .map_err(|_| Fault::Stalled(self.first_byte_timeout))?
+            .map_err(|error| fault(&error))?;
+        match response.status() {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Err(Fault::NotFound),
+            status => Err(Fault::Status { status: status.as_u16(), retry_after: retry_after(response.headers()) }),
+        }
+    }
+
+    async fn get_listing(&self, flavor: Flavor) -> Result<Listing, Fault> {
+        let response = self.get(&format!("/{}", flavor.file_name()), HeaderMap::new()).await?;
+        let mut text = Vec::new();
+        let mut body = self.body(response);
+        while let Some(bytes) = body.next().await {
+            text.extend_from_slice(&bytes?);
+            if text.len() > MAX_LISTING {
+                return Err(Fault::Content(format!("a listing of over {MAX_LISTING} bytes")));
+            }
+        }
+        Listing::parse(&String::from_utf8_lossy(&text)).map_err(|error| Fault::Content(error.to_string()))
+    }
+
+    async fn get_resource(&self, resource: &Resource, resume: Option<&Resume>) -> Result<Answer, Fault> {
+        let response = self.get(&resource.to_string(), resume.map(range_headers).unwrap_or_default()).await?;
+        let etag = strong_etag(response.headers());
+        let (start, length) = match (resume, response.status()) {
+            (Some(_), StatusCode::PARTIAL_CONTENT) => content_range(response.headers())?,
+            (_, StatusCode::OK) => (0, response.content_length()),
+            (_, status) => return Err(Fault::Status { status: status.as_u16(), retry_after: None }),
+        };
+        Ok(Answer { length, start, etag, body: self.body(response).boxed() })
+    }
+
+    /// The body, cut by the idle time-out.
+    fn body(&self, response: Response) -> stream::BoxStream<'static, Result<Bytes, Fault>> {
+        let idle = self.idle_timeout;
+        stream::try_unfold(response, move |mut response| async move {
+            match tokio::time::timeout(idle, response.chunk()).await {
+                Err(_) => Err(Fault::Stalled(idle)),
+                Ok(Err(error)) => Err(fault(&error)),
+                Ok(Ok(chunk)) => Ok(chunk.map(|chunk| (chunk, response))),
+            }
+        })
+        .boxed()
+    }
+}
+
+impl Source for PackageServer {
+    fn name(&self) -> &str {
+        &self.url
+    }
+
+    fn listing(&self, flavor: Flavor) -> BoxFuture<'_, Result<Listing, Fault>> {
+        self.get_listing(flavor).boxed()
+    }
+
+    fn fetch<'a>(&'a self, resource: &'a Resource, resume: Option<&'a Resume>) -> BoxFuture<'a, Result<Answer, Fault>> {
+        self.get_resource(resource, resume).boxed()
+    }
+}
+
+/// Ours alone: nothing that a client sent is passed on. Asking for gzip by name keeps official
+/// servers from redirecting to zstd.
+fn headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::ACCEPT_ENCODING, header::HeaderValue::from_static("gzip"));
+    headers.insert("julia-pkg-protocol", header::HeaderValue::from_static("1.0"));
+    headers
+}
+
+fn range_headers(resume: &Resume) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let insert = |headers: &mut HeaderMap, name, value: &str| {
+        if let Ok(value) = value.parse() {
+            headers.insert(name, value);
+        }
+    };
+    insert(&mut headers, header::RANGE, &format!("bytes={}-", resume.at));
+    if let Some(etag) = &resume.etag {
+        insert(&mut headers, header::IF_RANGE, etag);
+    }
+    headers
+}
+
+fn strong_etag(headers: &HeaderMap) -> Option<String> {
+    let etag = headers.get(header::ETAG)?.to_str().ok()?;
+    etag.starts_with('"').then(|| etag.to_owned())
+}
+
+/// `Content-Range: bytes START-END/TOTAL` (RFC 9110, 14.4).
+fn content_range(headers: &HeaderMap) -> Result<(u64, Option<u64>), Fault> {
+    let value = headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let parse = || {
+        let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
+        Some((range.split_once('-')?.0.parse().ok()?, total.parse().ok()))
+    };
+    parse().ok_or_else(|| Fault::Content(format!("Content-Range {value:?} makes no sense")))
+}
+
+/// Seconds or a date (RFC 9110, 10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::now()).ok(),
+    }
+}
+
+fn fault(error: &reqwest::Error) -> Fault {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    let detail = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
+    if error.is_connect() { Fault::Connect(detail) } else { Fault::Broken(detail) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: header::HeaderName, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(name, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(retry_after(&with(header::RETRY_AFTER, "7")), Some(Duration::from_secs(7)));
+        assert!(retry_after(&with(header::RETRY_AFTER, "Fri, 31 Dec 2100 23:59:59 GMT")).is_some());
+        for past in ["Fri, 31 Dec 1999 23:59:59 GMT", "soon", "-1"] {
+            assert_eq!(retry_after(&with(header::RETRY_AFTER, past)), None, "{past}");
+        }
+    }
+
+    #[test]
+    fn only_strong_etags_promise_bytes() {
+        assert_eq!(strong_etag(&with(header::ETAG, "\"a\"")).as_deref(), Some("\"a\""));
+        assert_eq!(strong_etag(&with(header::ETAG, "W/\"a\"")), None);
+    }
+
+    #[test]
+    fn content_ranges_that_make_no_sense_are_faults() {
+        assert_eq!(content_range(&with(header::CONTENT_RANGE, "bytes 5-9/10")), Ok((5, Some(10))));
+        assert_eq!(content_range(&with(header::CONTENT_RANGE, "bytes 5-9/*")), Ok((5, None)));
+        for bad in ["", "bytes */10", "items 5-9/10", "bytes 5"] {
+            assert!(content_range(&with(header::CONTENT_RANGE, bad)).is_err(), "{bad}");
+        }
+    }
+}
