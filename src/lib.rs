@@ -3,4 +3,5 @@
 //! The modules form layers; a lower one never imports a higher one (`ARCHITECTURE.md` has the
 //! table, `tests/it/layers.rs` holds it).
 
+pub mod julia;
 pub mod protocol;
