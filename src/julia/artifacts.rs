@@ -109,3 +109,61 @@ fn hex(text: &str) -> Option<[u8; 32]> {
     }
     Some(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TREE: &str = "46e44e869b4d90b96bd8ed1fdcf32244fddfb6cc";
+
+    fn sha256() -> String {
+        "0123456789abcdefABCDEF".repeat(3)[..64].to_owned()
+    }
+
+    #[test]
+    fn a_table_is_for_all_and_an_array_is_for_platforms() {
+        let artifacts = ArtifactsToml::parse(&format!(
+            "[['c simple']]\narch = 'x86_64'\nos = 'Linux'\ncuda = 'None'\nnumber = 1\ngit-tree-sha1 = '{TREE}'\nlazy = true\n\
+             [['c simple'.download]]\nurl = 'https://h/a.tar.gz'\nsha256 = '{0}'\nsize = 0x10\n\
+             [['c simple'.download]]\nurl = 'https://h/b.tar.gz'\nsha256 = '{0}'\n\
+             [data]\ngit-tree-sha1 = '{TREE}'\nos = 'windows'\n",
+            sha256()
+        ))
+        .unwrap();
+        let tags = |pairs: &[(&str, &str)]| pairs.iter().map(|&(k, v)| (k.into(), v.into())).collect::<Tags>();
+        let [simple, data] = artifacts.as_slice() else { panic!("{artifacts:?}") };
+        assert_eq!((simple.name.as_str(), simple.lazy, simple.platform_specific), ("c simple", true, true));
+        assert_eq!(simple.tags, tags(&[("arch", "x86_64"), ("cuda", "none"), ("os", "linux")]));
+        assert_eq!(simple.downloads.iter().map(|d| d.size).collect::<Vec<_>>(), [Some(16), None]);
+        assert_eq!(
+            simple.downloads[0].sha256[..12],
+            [1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xab, 0xcd, 0xef, 1]
+        );
+        assert_eq!((data.lazy, data.platform_specific, data.downloads.len()), (false, false, 0));
+        assert_eq!(data.tags, tags(&[("os", "windows")]));
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_with_its_line() {
+        let download = |lines: &str| format!("[a]\ngit-tree-sha1='{TREE}'\n[[a.download]]\n{lines}");
+        for (line, text) in [
+            (1, "[[a]".to_owned()),
+            (2, "\n[a]\nos='linux'".into()),
+            (2, "[a]\ngit-tree-sha1='46e4'".into()),
+            (2, "[a]\ngit-tree-sha1=46".into()),
+            (1, "a=1".into()),
+            (1, "a=[1]".into()),
+            (3, format!("[a]\ngit-tree-sha1='{TREE}'\nlazy='true'")),
+            (3, format!("[a]\ngit-tree-sha1='{TREE}'\nos=\"li\\u0000nux\"")),
+            (3, format!("[a]\ngit-tree-sha1='{TREE}'\ndownload={{url='u'}}")),
+            (3, download("sha256='x'")),
+            (5, download("url='u'\nsha256='x'")),
+            (5, download(&format!("url='u'\nsha256='{}é'", "a".repeat(62)))),
+            (4, download(&format!("url=\"a\\nb\"\nsha256='{}'", sha256()))),
+            (6, download(&format!("url='u'\nsha256='{}'\nsize=-1", sha256()))),
+        ] {
+            assert_eq!(ArtifactsToml::parse(&text).unwrap_err().line, line, "{text}");
+        }
+        assert_eq!(ArtifactsToml::parse(""), Ok(Vec::new()));
+    }
+}

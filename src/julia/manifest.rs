@@ -127,3 +127,126 @@ fn origin(table: Table<'_>) -> Result<Origin, FormatError> {
         (None, None, None) => Origin::Unhashed,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::error::Problem;
+    use super::*;
+    use proptest::prelude::*;
+
+    const UUID: &str = "7876af07-990d-54b4-ab0e-23690620f79a";
+    const TREE: &str = "46e44e869b4d90b96bd8ed1fdcf32244fddfb6cc";
+
+    fn origins(manifest: &Manifest) -> Vec<(&str, &Origin)> {
+        manifest.entries.iter().map(|entry| (entry.name.as_str(), &entry.origin)).collect()
+    }
+
+    #[test]
+    fn every_kind_of_entry_has_its_origin() {
+        let manifest = Manifest::parse(&format!(
+            "julia_version = \"1.13.0\"\nmanifest_format = \"2.1\"\nproject_hash = \"x\"\n\
+             [registries.General]\nuuid = \"x\"\n\
+             [[deps.Dates]]\ndeps = [\"Printf\"]\nuuid = \"{UUID}\"\n\
+             [[deps.Dev]]\npath = \"../Dev\"\nuuid = \"{UUID}\"\ngit-tree-sha1 = \"{TREE}\"\n\
+             [[deps.Example]]\ngit-tree-sha1 = \"{}\"\nuuid = \"{}\"\nversion = \"0.5.1+\"\nregistries = \"General\"\n\
+             [deps.Example.deps]\nA = \"{UUID}\"\n\
+             [[deps.Git]]\nrepo-url = \"https://h/G.git\"\nrepo-rev = \"main\"\nuuid = \"{UUID}\"\n",
+            TREE.to_uppercase(),
+            UUID.to_uppercase()
+        ))
+        .unwrap();
+        let tree: TreeHash = TREE.parse().unwrap();
+        assert_eq!(
+            origins(&manifest),
+            [
+                ("Dates", &Origin::Unhashed),
+                ("Dev", &Origin::Path { path: "../Dev".into(), tree: Some(tree) }),
+                ("Example", &Origin::Registered { tree }),
+                ("Git", &Origin::Git { repo_url: "https://h/G.git".into(), repo_rev: Some("main".into()), tree: None }),
+            ]
+        );
+        assert_eq!(manifest.entries[2].version.as_deref(), Some("0.5.1+"));
+        assert_eq!((manifest.format.as_str(), manifest.julia_version.as_deref()), ("2.1", Some("1.13.0")));
+        assert!(manifest.warnings.is_empty());
+    }
+
+    #[test]
+    fn format_1_has_its_entries_at_the_top() {
+        let other = UUID.replace('7', "6");
+        let manifest = Manifest::parse(&format!(
+            "[[Foo]]\nuuid='{UUID}'\n[[Foo]]\nuuid='{other}'\n[[manifest_format]]\nuuid='{UUID}'"
+        ));
+        let manifest = manifest.unwrap();
+        assert_eq!((manifest.format.as_str(), manifest.julia_version), ("1.0", None));
+        let uuids: Vec<_> =
+            manifest.entries.iter().map(|entry| (entry.name.as_str(), entry.uuid.to_string())).collect();
+        assert_eq!(uuids, [("Foo", UUID.into()), ("Foo", other), ("manifest_format", UUID.into())]);
+    }
+
+    #[test]
+    fn nothing_is_an_empty_manifest() {
+        for (text, format) in [("", "1.0"), ("# c\r\n", "1.0"), ("manifest_format = '2.0'", "2.0")] {
+            let manifest = Manifest::parse(text).unwrap();
+            assert_eq!((manifest.format.as_str(), manifest.entries.len()), (format, 0), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_format_is_read_with_a_warning() {
+        let manifest = Manifest::parse(&format!("manifest_format='3.0'\n[[deps.Foo]]\nuuid='{UUID}'\nnew=1")).unwrap();
+        assert_eq!((manifest.entries.len(), manifest.warnings.len()), (1, 1));
+        assert!(manifest.warnings[0].contains("3.0"));
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_with_its_line() {
+        let many = format!("a = {}", "[".repeat(100_000));
+        let dotted = format!("{}a = 1", "a.".repeat(100_000));
+        for (line, text) in [
+            (1, "[[Foo]\n"),
+            (2, "[[Foo]]\nuuid = "),
+            (3, &format!("[[Foo]]\nuuid='{UUID}'\nuuid='{UUID}'")),
+            (2, &format!("[[Foo]]\nuuid='{TREE}'")),
+            (2, "[[Foo]]\nuuid=1"),
+            (2, "\n[[Foo]]\nversion='1.0'"),
+            (3, &format!("[[Foo]]\nuuid='{UUID}'\ngit-tree-sha1='{UUID}'")),
+            (3, &format!("[[Foo]]\nuuid='{UUID}'\ngit-tree-sha1='{}'", TREE.replace('4', "é"))),
+            (3, &format!("[[Foo]]\nuuid='{UUID}'\nversion=1.0")),
+            (3, &format!("[[Foo]]\nuuid='{UUID}'\nversion='1 0'")),
+            (3, &format!("[[Foo]]\nuuid='{UUID}'\nrepo-url=\"a\\nb\"")),
+            (1, &format!("[['Fo o']]\nuuid='{UUID}'")),
+            (1, &format!("[[\"Fo\\no\"]]\nuuid='{UUID}'")),
+            (1, &format!("[['']]\nuuid='{UUID}'")),
+            (1, &format!("[Foo]\nuuid='{UUID}'")),
+            (2, "Foo = [\n1]"),
+            (1, "manifest_format=2.0"),
+            (2, "manifest_format='2.0'\ndeps=1"),
+            (2, "manifest_format='2.0'\n[deps.Foo]\nuuid='x'"),
+            (1, "julia_version='1.7.0'"),
+            (1, &many),
+            (1, &dotted),
+        ] {
+            let error = Manifest::parse(text).unwrap_err();
+            let start: String = text.chars().take(80).collect();
+            assert_eq!(error.line, line, "{start}: {error}");
+            assert!(error.to_string().len() < 300 && !error.to_string().contains(char::is_control), "{error}");
+        }
+    }
+
+    #[test]
+    fn duplicate_keys_are_an_error_as_for_julia() {
+        let error = Manifest::parse("manifest_format='2.0'\nmanifest_format='2.0'").unwrap_err();
+        assert!(matches!(error.problem, Problem::Syntax(_)), "{error}");
+        assert_eq!(error.line, 2);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_text_is_an_error_of_one_line(text in r#"([\[\]{}='".#\n\\a]|uuid|deps|\[\[a\]\]|manifest_format|\PC){0,40}"#) {
+            if let Err(error) = Manifest::parse(&text) {
+                prop_assert!(error.line <= text.lines().count() + 1);
+                prop_assert!(!error.to_string().contains(char::is_control));
+            }
+        }
+    }
+}

@@ -313,3 +313,99 @@ impl RegistryIndex {
         Ok(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "11111111-1111-1111-1111-111111111111";
+    const NEW: &str = "22222222-2222-2222-2222-222222222222";
+
+    fn uuid(text: &str) -> Uuid {
+        text.parse().unwrap()
+    }
+
+    fn tree(digit: char) -> TreeHash {
+        digit.to_string().repeat(40).parse().unwrap()
+    }
+
+    fn registry() -> (String, String) {
+        let packages = format!("{NEW}={{name='New',path='N/New'}}\n{OLD}={{name='Old',path='O/Old'}}");
+        ("Registry.toml".into(), format!("name='R'\nuuid='{NEW}'\n[packages]\n{packages}\n"))
+    }
+
+    fn versions(folder: &str, versions: &[(&str, char)]) -> (String, String) {
+        let lines = versions.iter().map(|(version, digit)| {
+            let yanked = if *digit == 'f' { "yanked = true\n" } else { "" };
+            format!("[\"{version}\"]\ngit-tree-sha1 = \"{}\"\n{yanked}\n", tree(*digit))
+        });
+        (format!("{folder}/Versions.toml"), lines.collect())
+    }
+
+    fn index(files: impl IntoIterator<Item = (String, String)>) -> RegistryIndex {
+        RegistryIndex::from_files(files).unwrap()
+    }
+
+    fn sample() -> RegistryIndex {
+        index([
+            versions("N/New", &[("1.10.0", 'a'), ("1.9.0", 'b'), ("1.9.1", 'b'), ("1.9.1+1", 'f')]),
+            versions("X/Unlisted", &[("1.0.0", 'e')]),
+            registry(),
+            ("N/New/Compat.toml".into(), "not toml".into()),
+            versions("O/Old", &[("1.9.0", 'b')]),
+        ])
+    }
+
+    #[test]
+    fn hashes_and_versions_are_found_both_ways() {
+        let index = sample();
+        assert_eq!((index.registry_name(), index.registry_uuid(), index.version_count()), ("R", uuid(NEW), 5));
+        assert_eq!(index.packages().map(|(_, name)| name).collect::<Vec<_>>(), ["Old", "New"]);
+        assert_eq!((index.name(uuid(NEW)), index.path(uuid(NEW))), (Some("New"), Some("N/New")));
+        assert_eq!(index.lookup(uuid(NEW), "1.10.0"), Some(tree('a')));
+        assert_eq!(index.lookup(uuid(NEW), "1.9.1+1"), Some(tree('f')));
+        assert_eq!(index.lookup(uuid(NEW), "2.0.0"), None);
+        assert_eq!(index.lookup(uuid("33333333-3333-3333-3333-333333333333"), "1.9.0"), None);
+        assert!(index.problems().is_empty());
+    }
+
+    #[test]
+    fn versions_are_in_the_order_of_versions() {
+        let index = sample();
+        let versions: Vec<_> = index.versions(uuid(NEW)).map(|v| (v.version, v.yanked)).collect();
+        assert_eq!(versions, [("1.9.0", false), ("1.9.1", false), ("1.9.1+1", true), ("1.10.0", false)]);
+    }
+
+    #[test]
+    fn a_tree_may_belong_to_several_versions_and_packages() {
+        let index = sample();
+        let at = |uuid, tree| index.version_at(uuid, tree).map(|found| (found.name, found.version));
+        assert_eq!(at(uuid(NEW), tree('b')), Some(("New", "1.9.1")));
+        assert_eq!(at(uuid(OLD), tree('b')), Some(("Old", "1.9.0")));
+        assert_eq!(at(uuid(OLD), tree('a')), None);
+        assert_eq!(at(uuid(OLD), tree('e')), None);
+        assert_eq!(index.at_tree(tree('b')).count(), 3);
+        assert_eq!(index.at_tree(tree('9')).count(), 0);
+    }
+
+    #[test]
+    fn one_broken_package_leaves_the_others() {
+        let index = index([
+            registry(),
+            ("N/New/Versions.toml".into(), "[\"1.0\"]\ngit-tree-sha1='x'".into()),
+            versions("O/Old", &[("1.9.0", 'b')]),
+        ]);
+        assert_eq!((index.version_count(), index.problems().len()), (1, 1));
+        assert_eq!(index.name(uuid(NEW)), Some("New"));
+        assert!(index.problems()[0].to_string().contains("N/New/Versions.toml"));
+    }
+
+    #[test]
+    fn without_registry_toml_there_is_no_index() {
+        let files = |files: &[(&str, &[u8])]| RegistryIndex::from_files(files.iter().copied()).unwrap_err();
+        assert_eq!(files(&[("E/Registry.toml", b"")]), RegistryError::NoRegistryToml);
+        assert_eq!(files(&[("Registry.toml", b"\xff")]), RegistryError::Encoding { path: "Registry.toml".into() });
+        let error = files(&[("A/A/Versions.toml", b"x"), ("Registry.toml", b"\n\nname=")]);
+        assert!(matches!(error, RegistryError::Format { source: FormatError { line: 3, .. }, .. }), "{error:?}");
+    }
+}
