@@ -5,6 +5,9 @@
 
 pub mod config;
 pub mod fault;
+pub mod julia;
+pub mod mirror;
 pub mod protocol;
 pub mod source;
 pub mod store;
+pub mod tree;

@@ -1,0 +1,26 @@
+//! Julia's file formats: manifests, artifacts, registries, platforms and versions.
+//!
+//! Pure parsing of hostile text: no I/O, no async. Whoever reads a file decodes it to `&str` and
+//! names it in the error; what is here knows only the line.
+
+mod artifacts;
+mod error;
+mod files;
+mod manifest;
+mod misslist;
+mod platform;
+mod reader;
+mod registry;
+mod registry_index;
+pub mod stdlib;
+mod version;
+
+pub use artifacts::{Artifact, ArtifactsToml, Download, Tags};
+pub use error::{FormatError, Problem};
+pub use files::{FileKind, SniffError};
+pub use manifest::{Manifest, ManifestEntry, Origin};
+pub use misslist::{MISS_LIST_HEADER, MissList, MissListEntry, MissListError};
+pub use platform::{KNOWN_PLATFORMS, ParsePlatformError, Platform, Platforms};
+pub use registry::{PackageEntry, PackageToml, RegistryToml, VersionEntry, parse_versions};
+pub use registry_index::{RegisteredVersion, RegistryError, RegistryIndex, RegistryIndexBuilder};
+pub use version::{ParseVersionError, Version};

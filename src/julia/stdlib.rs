@@ -1,0 +1,87 @@
+//! Which packages are standard libraries of which Julia.
+//!
+//! A manifest has no hash for a standard library, and none for a package that was one only for
+//! the Julia that wrote it; this table tells the two apart. It covers Julia 1.0 to 1.13.
+
+use super::version::Version;
+use crate::protocol::Uuid;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+static TABLE: LazyLock<HashMap<Uuid, Stdlib>> = LazyLock::new(|| {
+    // The file is part of the program; a test holds that it can be read.
+    serde_json::from_str::<File>(include_str!("stdlibs.json")).map(|file| file.stdlibs).unwrap_or_default()
+});
+
+#[derive(Deserialize)]
+struct File {
+    stdlibs: HashMap<Uuid, Stdlib>,
+}
+
+#[derive(Deserialize)]
+struct Stdlib {
+    name: String,
+    /// By minor version of Julia (`1.10`).
+    julia: HashMap<String, Option<String>>,
+}
+
+/// Whether a Julia ships a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shipped {
+    /// This Julia does not, or is not in the table.
+    No,
+    /// It does; the library has no version of its own, or none is known.
+    Unversioned,
+    /// It does, in this version.
+    Version(&'static str),
+}
+
+/// Whether any Julia ships this package.
+pub fn is_stdlib(uuid: Uuid) -> bool {
+    TABLE.contains_key(&uuid)
+}
+
+/// The name of a standard library.
+pub fn name(uuid: Uuid) -> Option<&'static str> {
+    TABLE.get(&uuid).map(|stdlib| stdlib.name.as_str())
+}
+
+/// Whether the given Julia ships this package; only its minor version counts.
+pub fn shipped(uuid: Uuid, julia: &Version) -> Shipped {
+    let minor = format!("{}.{}", julia.major, julia.minor);
+    match TABLE.get(&uuid).and_then(|stdlib| stdlib.julia.get(&minor)) {
+        None => Shipped::No,
+        Some(None) => Shipped::Unversioned,
+        Some(Some(version)) => Shipped::Version(version),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uuid(text: &str) -> Uuid {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_table_is_whole() {
+        assert_eq!(TABLE.len(), 64);
+        assert!(TABLE.values().all(|stdlib| !stdlib.name.is_empty() && !stdlib.julia.is_empty()));
+    }
+
+    #[test]
+    fn a_library_belongs_to_the_julias_that_ship_it() {
+        let argtools = uuid("0dad84c5-d112-42e6-8d28-ef12dabb789f");
+        let base64 = uuid("2a0f44e3-6c83-55bd-87e4-b1978d98bd5f");
+        let example = uuid("7876af07-990d-54b4-ab0e-23690620f79a");
+        assert_eq!((is_stdlib(argtools), name(argtools)), (true, Some("ArgTools")));
+        assert_eq!((is_stdlib(example), name(example)), (false, None));
+        let shipped = |uuid, julia: &str| shipped(uuid, &julia.parse().unwrap());
+        assert_eq!(shipped(argtools, "1.5.4"), Shipped::No);
+        assert_eq!(shipped(argtools, "1.10.2"), Shipped::Version("1.1.1"));
+        assert_eq!(shipped(base64, "1.10.0-DEV.5"), Shipped::Unversioned);
+        assert_eq!(shipped(example, "1.10"), Shipped::No);
+    }
+}
