@@ -73,6 +73,10 @@ pub struct ServerSettings {
     pub shutdown_timeout: Option<Span>,
     /// Memory for small hot bodies.
     pub hot_memory: Option<ByteSize>,
+    /// A path below which everything is served too, for proxies that do not strip theirs.
+    pub prefix: Option<String>,
+    /// Where clients reach this server.
+    pub url: Option<String>,
 }
 
 /// `[mirror]`
@@ -187,6 +191,10 @@ pub struct Server {
     pub shutdown_timeout: Duration,
     /// Bytes of memory for small hot bodies.
     pub hot_memory: u64,
+    /// A path below which everything is served too: `/julia`.
+    pub prefix: Option<String>,
+    /// Where clients reach this server, without a trailing slash.
+    pub url: Option<String>,
 }
 
 /// Bounds of the mirror.
@@ -239,7 +247,7 @@ pub enum ConfigError {
         message: String,
     },
     /// An upstream that is no address.
-    #[error("upstream {0:?} is not an http:// or https:// address")]
+    #[error("{0:?} is not an http:// or https:// address")]
     Upstream(String),
     /// A bound that cannot work.
     #[error("{0}")]
@@ -277,7 +285,7 @@ impl Config {
             json: flags.json.or(file.json).unwrap_or(false),
             jobs: flags.jobs.or(file.jobs),
             prewarm: Prewarm::new(flags.prewarm, file.prewarm),
-            server: Server::new(&file.server),
+            server: Server::new(file.server)?,
             mirror: Mirror::new(&file.mirror),
             limits: Limits::new(&file.limits),
         };
@@ -326,13 +334,20 @@ impl Prewarm {
 }
 
 impl Server {
-    fn new(file: &ServerSettings) -> Self {
-        Self {
+    fn new(file: ServerSettings) -> Result<Self, ConfigError> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte);
+        let prefix = file.prefix.map(|prefix| format!("/{}", prefix.trim_matches('/')));
+        if prefix.as_ref().is_some_and(|prefix| prefix.len() < 2 || !prefix.bytes().all(plain)) {
+            return Err(ConfigError::Bound("server.prefix must be a path of letters, digits, '-', '_' and '.'"));
+        }
+        Ok(Self {
             header_timeout: span(file.header_timeout, 30_000),
             stall_timeout: span(file.stall_timeout, 60_000),
             shutdown_timeout: span(file.shutdown_timeout, 30_000),
             hot_memory: file.hot_memory.map_or(32 << 20, |size| size.as_u64()),
-        }
+            prefix,
+            url: file.url.as_deref().map(upstream_url).transpose()?,
+        })
     }
 }
 

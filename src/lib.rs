@@ -8,6 +8,8 @@ pub mod fault;
 pub mod julia;
 pub mod mirror;
 pub mod protocol;
+pub mod sample;
+pub mod server;
 pub mod source;
 pub mod store;
 pub mod tree;

@@ -1,0 +1,149 @@
+//! What the server says of itself, for machines: `/meta`, `/meta/stats`, `/meta/misses`, `/health`.
+
+use super::refusal;
+use super::routes::App;
+use crate::mirror::{Refusal, blocking};
+use crate::protocol::{Flavor, Kind, Resource, TreeHash, Uuid};
+use crate::store::{Store, StoreError};
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// A registry as people want to know it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(super) struct RegistryStatus {
+    pub(super) uuid: Uuid,
+    pub(super) name: Option<String>,
+    pub(super) tree: TreeHash,
+    pub(super) flavors: Vec<Flavor>,
+    /// When this tree was published here; unknown if another tool brought it.
+    pub(super) published: Option<jiff::Timestamp>,
+    pub(super) age_seconds: Option<i64>,
+    /// Listed as upstream published it.
+    pub(super) view: &'static str,
+}
+
+/// The published registries.
+pub(super) async fn registry_status(app: &App) -> Result<Vec<RegistryStatus>, Refusal> {
+    let store = Arc::clone(app.mirror().store());
+    let mut registries = blocking(move || published(&store)).await??;
+    for registry in &mut registries {
+        let resource = Resource::Registry { uuid: registry.uuid, tree: registry.tree };
+        registry.name = app.mirror().name(&resource).map(|name| name.name);
+    }
+    Ok(registries)
+}
+
+fn published(store: &Store) -> Result<Vec<RegistryStatus>, StoreError> {
+    let (log, now) = (store.generations()?, jiff::Timestamp::now());
+    let mut registries = BTreeMap::new();
+    for flavor in Flavor::ALL {
+        for listed in store.listing(flavor)?.unwrap_or_default().iter() {
+            let of_tree = log.iter().rev().find(|entry| entry.uuid == listed.uuid && entry.tree == listed.tree);
+            let published = of_tree.map(|entry| entry.time);
+            let status = registries.entry(listed).or_insert_with(|| RegistryStatus {
+                uuid: listed.uuid,
+                name: None,
+                tree: listed.tree,
+                flavors: Vec::new(),
+                published,
+                age_seconds: published.map(|time| now.duration_since(time).as_secs()),
+                view: "full",
+            });
+            status.flavors.push(flavor);
+        }
+    }
+    Ok(registries.into_values().collect())
+}
+
+/// `/meta`
+pub(super) async fn meta(State(app): State<App>) -> Response {
+    let registries = match registry_status(&app).await {
+        Ok(registries) => registries,
+        Err(refused) => return unreadable(&refused),
+    };
+    let now = Instant::now();
+    let upstreams = app.mirror().sources().into_iter().map(|(url, health)| {
+        json!({
+            "url": url,
+            "failures_in_a_row": health.unreachable,
+            "last_error": health.last_error,
+            "cooling_down_seconds": health.cooled_until.map(|until| until.saturating_duration_since(now).as_secs()),
+        })
+    });
+    Json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "mode": if app.mirror().is_offline() { "offline" } else { "online" },
+        "upstreams": upstreams.collect::<Vec<_>>(),
+        "registries": registries,
+        "start_time": app.started(),
+        "last_registry_update": registries.iter().filter_map(|registry| registry.published).max(),
+        "pkgserver_version": concat!("airlock ", env!("CARGO_PKG_VERSION")),
+        "pkgserver_url": app.config().server.url,
+    }))
+    .into_response()
+}
+
+/// `/meta/stats`; the first four keys and the counts are `PkgServer`'s.
+pub(super) async fn stats(State(app): State<App>) -> Response {
+    let counters = app.mirror().counters();
+    let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let (hits, fetched, misses) = (get(&counters.hits), get(&counters.fetched), get(&counters.misses));
+    let received = get(&counters.received);
+    match counts(&app).await {
+        Err(refused) => unreadable(&refused),
+        Ok(counts) => Json(json!({
+            "total_hits": hits + fetched,
+            "cached_hits": hits,
+            "fetch_hits": fetched,
+            "total_misses": misses,
+            "payload_bytes_received": received,
+            "registries_cached": counts[0],
+            "packages_cached": counts[1],
+            "artifacts_cached": counts[2],
+        }))
+        .into_response(),
+    }
+}
+
+/// How many registries, packages and artifacts are here.
+pub(super) async fn counts(app: &App) -> Result<[usize; 3], Refusal> {
+    let store = Arc::clone(app.mirror().store());
+    let counts = blocking(move || {
+        let count = |kind| store.resources(kind).try_fold(0, |count, resource| resource.map(|_| count + 1));
+        Ok::<_, StoreError>([count(Kind::Registry)?, count(Kind::Package)?, count(Kind::Artifact)?])
+    });
+    Ok(counts.await??)
+}
+
+/// `/meta/misses`
+pub(super) async fn misses(State(app): State<App>) -> Response {
+    match app.mirror().all_misses().await {
+        Ok(misses) => Json(json!({ "misses": misses })).into_response(),
+        Err(refused) => unreadable(&refused),
+    }
+}
+
+/// `/health`: 200 while the cache directory can be read.
+pub(super) async fn health(State(app): State<App>) -> Response {
+    let store = Arc::clone(app.mirror().store());
+    let readable = blocking(move || fs_err::read_dir(store.root()).map(drop)).await;
+    match readable.and_then(|readable| readable) {
+        Ok(()) => "ok\n".into_response(),
+        Err(error) => {
+            tracing::error!("not healthy: {error}");
+            (StatusCode::SERVICE_UNAVAILABLE, "the cache directory cannot be read\n").into_response()
+        }
+    }
+}
+
+fn unreadable(refused: &Refusal) -> Response {
+    tracing::error!("{refused}");
+    (refusal::status(refused), "the cache directory cannot be read\n").into_response()
+}

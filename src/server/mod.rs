@@ -1,0 +1,81 @@
+//! The HTTP server: takes a listener and a signal to stop, so that tests own both.
+//!
+//! HTTP/1 only, as Julia's clients speak it. Connections are driven by hyper itself rather than by
+//! `axum::serve`, which sets no time-out for a request's head.
+
+mod artifacts_toml;
+mod meta;
+mod page;
+mod range;
+mod refusal;
+mod resource;
+mod routes;
+
+pub use routes::{App, router};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_io_timeout::TimeoutStream;
+
+/// Bytes that a connection buffers; also the longest request head. A body's chunks pass by
+/// unbuffered.
+const BUFFER: usize = 64 << 10;
+/// Pause after a failed accept: running out of file descriptors must not become a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves until `stop` resolves, then lets running downloads finish within the configured bound.
+pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = ()>) {
+    let bounds = app.config().server.clone();
+    let router = router(app);
+    let graceful = GracefulShutdown::new();
+    let mut stop = pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        match accepted {
+            Ok((stream, _)) => connect(stream, &router, &bounds, &graceful),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::error!("cannot accept connections: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    tracing::info!("stopping; running downloads have {:?} to finish", bounds.shutdown_timeout);
+    if tokio::time::timeout(bounds.shutdown_timeout, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some downloads were cut");
+    }
+}
+
+fn connect(stream: TcpStream, router: &Router, bounds: &crate::config::Server, graceful: &GracefulShutdown) {
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    // A client that takes nothing for so long is cut. Reading has hyper's own time-out.
+    stream.set_write_timeout(Some(bounds.stall_timeout));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.header_timeout)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router.clone()));
+    let connection = graceful.watch(connection);
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!("connection ended: {error}");
+        }
+    });
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}

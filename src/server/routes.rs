@@ -1,0 +1,133 @@
+//! Which path leads where.
+
+use super::{artifacts_toml, meta, page, resource};
+use crate::config::Config;
+use crate::mirror::{ListingAnswer, Mirror};
+use crate::protocol::{Flavor, Resource};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::{self, HeaderMap};
+use http::{Method, StatusCode};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What every handler sees.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    mirror: Arc<Mirror>,
+    config: Config,
+    started: jiff::Timestamp,
+}
+
+impl App {
+    /// The server of a mirror.
+    pub fn new(mirror: Arc<Mirror>, config: Config) -> Self {
+        Self(Arc::new(Shared { mirror, config, started: jiff::Timestamp::now() }))
+    }
+
+    pub(super) fn mirror(&self) -> &Arc<Mirror> {
+        &self.0.mirror
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    pub(super) fn started(&self) -> jiff::Timestamp {
+        self.0.started
+    }
+}
+
+/// All routes. Resources come last: whatever is no other path and no resource is 404 before it
+/// touches the disk.
+pub fn router(app: App) -> Router {
+    let router = Router::new()
+        .route("/", get(page::front))
+        .route("/registries", get(registries))
+        .route("/registries.eager", get(registries_eager))
+        .route("/registries.conservative", get(registries_conservative))
+        .route("/artifact/{tree}/{name}", get(artifacts_toml::respond))
+        .route("/meta", get(meta::meta))
+        .route("/meta/stats", get(meta::stats))
+        .route("/meta/misses", get(meta::misses))
+        .route("/health", get(meta::health))
+        .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
+        .fallback(fallback)
+        .layer(middleware::from_fn(only_get_and_head));
+    let router = match app.config().server.prefix.clone() {
+        Some(prefix) => Router::new().nest(&prefix, router.clone()).merge(Router::new().fallback_service(router)),
+        None => router,
+    };
+    router.layer(middleware::from_fn(log)).with_state(app)
+}
+
+async fn fallback(State(app): State<App>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    match parts.uri.path().parse::<Resource>() {
+        Ok(wanted) => resource::respond(&app, wanted, &parts).await,
+        Err(_) => (StatusCode::NOT_FOUND, "no such path\n").into_response(),
+    }
+}
+
+async fn only_get_and_head(request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], "only GET and HEAD\n").into_response()
+}
+
+/// One line per request.
+async fn log(request: Request, next: Next) -> Response {
+    if !tracing::enabled!(tracing::Level::INFO) {
+        return next.run(request).await;
+    }
+    let (begun, method, path) = (Instant::now(), request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    let elapsed = begun.elapsed().as_secs_f64() * 1000.0;
+    tracing::info!(%method, path, status = response.status().as_u16(), ms = format_args!("{elapsed:.1}"), "request");
+    response
+}
+
+/// `/registries`: the flavor is chosen as `PkgServer` does (`handle_request`), but answered here
+/// and now, without a redirect.
+async fn registries(State(app): State<App>, headers: HeaderMap) -> Response {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_ci = text("julia-ci-variables").is_some_and(|all| all.split(';').any(|variable| variable.ends_with("=t")));
+    let eager = text("julia-registry-preference").map_or(is_ci, |preference| preference == "eager");
+    let flavors = if eager {
+        [Flavor::Eager, Flavor::Plain, Flavor::Conservative]
+    } else {
+        [Flavor::Conservative, Flavor::Plain, Flavor::Eager]
+    };
+    listing(&app, &flavors).await
+}
+
+async fn registries_eager(State(app): State<App>) -> Response {
+    listing(&app, &[Flavor::Eager]).await
+}
+
+async fn registries_conservative(State(app): State<App>) -> Response {
+    listing(&app, &[Flavor::Conservative]).await
+}
+
+async fn listing(app: &App, flavors: &[Flavor]) -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/plain"), (header::CACHE_CONTROL, "no-cache")];
+    match app.mirror().listing(flavors).await {
+        Ok(ListingAnswer::Listing(listing)) => (headers, listing.to_string()).into_response(),
+        Ok(ListingAnswer::NoFlavor) => (StatusCode::NOT_FOUND, headers, "no such flavor here\n").into_response(),
+        Ok(ListingAnswer::Nothing) => {
+            let line = "this mirror has no registry yet: run `airlock prewarm`, or wait for its upstream\n";
+            (StatusCode::SERVICE_UNAVAILABLE, headers, line).into_response()
+        }
+        Err(refusal) => {
+            tracing::error!("/registries: {refusal}");
+            (super::refusal::status(&refusal), headers, "the listing cannot be read\n").into_response()
+        }
+    }
+}
