@@ -38,6 +38,7 @@ need_client_tools() {
   [ ${#missing[@]} -eq 0 ] && return
   [ "$(id -u)" -eq 0 ] || die "missing on the PATH: ${missing[*]} (install them as root)"
   say "installing ${missing[*]}"
+  apt-get update >&2 </dev/null
   apt-get -y --no-install-recommends install "${missing[@]}" >&2 </dev/null
 }
 
