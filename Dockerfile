@@ -17,7 +17,7 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates curl \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --home-dir /cache --shell /usr/sbin/nologin airlock \
+    && useradd --uid 10001 --no-create-home --home-dir /cache --shell /usr/sbin/nologin airlock \
     && install -d -o airlock -g airlock /cache
 COPY --from=build /airlock /usr/local/bin/airlock
 USER airlock
