@@ -1,0 +1,6 @@
+module Faraway
+
+"How far away it is, in days of travel."
+distance() = 7
+
+end

@@ -1,0 +1,6 @@
+module Greeting
+
+"The greeting, before it moved into an artifact."
+greet() = "Good evening."
+
+end
