@@ -37,8 +37,6 @@ pub(super) struct Value<'d> {
 
 impl<'t> Document<'t> {
     pub(super) fn parse(text: &'t str) -> Result<Self, FormatError> {
-        // Windows editors put a byte order mark first; Julia's parser skips it too.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let root = DeTable::parse(text).map_err(|error| FormatError::syntax(text, &error))?;
         Ok(Self { text, root })
     }

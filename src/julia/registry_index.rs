@@ -243,6 +243,8 @@ mod tests {
         let index = sample();
         let at = |uuid, tree| index.version_at(uuid, tree).map(|found| (found.name, found.version));
         assert_eq!(at(uuid(NEW), tree('b')), Some(("New", "1.9.1")));
+        assert_eq!(at(uuid(NEW), tree('a')), Some(("New", "1.10.0")));
+        assert_eq!(at(uuid(NEW), tree('f')), Some(("New", "1.9.1+1")));
         assert_eq!(at(uuid(OLD), tree('b')), Some(("Old", "1.9.0")));
         assert_eq!(at(uuid(OLD), tree('a')), None);
         assert_eq!(at(uuid(OLD), tree('e')), None);
