@@ -102,13 +102,13 @@ fn of_table(root: Table<'_>) -> Result<FileKind, SniffError> {
 /// names, and a table with a hash is an artifact.
 fn is_project(root: Table<'_>) -> bool {
     const TABLES: [&str; 8] = ["deps", "weakdeps", "compat", "extras", "targets", "sources", "workspace", "extensions"];
-    let is_section = |key: &&str| {
+    let is_section = |key: &str| {
         let table = root.get(key).and_then(|value| value.table().ok());
         table.is_some_and(|table| table.get("git-tree-sha1").is_none())
     };
     root.get("name").is_some_and(Value::is_str)
         || root.get("uuid").is_some_and(Value::is_str)
-        || TABLES.iter().any(|key| is_section(&key))
+        || TABLES.iter().any(|key| is_section(key))
 }
 
 /// A manifest's entry has a uuid; an artifact has a hash and none.

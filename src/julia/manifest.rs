@@ -147,7 +147,7 @@ mod tests {
             "julia_version = \"1.13.0\"\nmanifest_format = \"2.1\"\nproject_hash = \"x\"\n\
              [registries.General]\nuuid = \"x\"\n\
              [[deps.Dates]]\ndeps = [\"Printf\"]\nuuid = \"{UUID}\"\n\
-             [[deps.Dev]]\npath = \"../Dev\"\nuuid = \"{UUID}\"\ngit-tree-sha1 = \"{TREE}\"\n\
+             [[deps.Dev]]\npath = \"../Dev\"\nrepo-url = \"https://h/D.git\"\nuuid = \"{UUID}\"\ngit-tree-sha1 = \"{TREE}\"\n\
              [[deps.Example]]\ngit-tree-sha1 = \"{}\"\nuuid = \"{}\"\nversion = \"0.5.1+\"\nregistries = \"General\"\n\
              [deps.Example.deps]\nA = \"{UUID}\"\n\
              [[deps.Git]]\nrepo-url = \"https://h/G.git\"\nrepo-rev = \"main\"\nuuid = \"{UUID}\"\n",
@@ -185,7 +185,12 @@ mod tests {
 
     #[test]
     fn nothing_is_an_empty_manifest() {
-        for (text, format) in [("", "1.0"), ("# c\r\n", "1.0"), ("manifest_format = '2.0'", "2.0")] {
+        for (text, format) in [
+            ("", "1.0"),
+            ("# c\r\n", "1.0"),
+            ("manifest_format = '2.0'", "2.0"),
+            ("\u{feff}manifest_format = '2.1'", "2.1"),
+        ] {
             let manifest = Manifest::parse(text).unwrap();
             assert_eq!((manifest.format.as_str(), manifest.entries.len()), (format, 0), "{text}");
         }

@@ -146,10 +146,8 @@ mod tests {
         let words = prop::option::of((word, prop::option::of(word)));
         let entry = (any::<[u8; 20]>(), any::<bool>(), words).prop_map(|(tree, package, words)| {
             let tree = TreeHash::from_bytes(tree);
-            let resource = match package {
-                true => Resource::Package { uuid: GENERAL, tree },
-                false => Resource::Artifact { tree },
-            };
+            let artifact = Resource::Artifact { tree };
+            let resource = if package { Resource::Package { uuid: GENERAL, tree } } else { artifact };
             let (name, version) = words.map_or((None, None), |(name, version)| (Some(name), version));
             MissListEntry { resource, name, version }
         });

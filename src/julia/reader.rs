@@ -23,7 +23,7 @@ pub(super) struct Document<'t> {
 #[derive(Clone, Copy)]
 pub(super) struct Table<'d> {
     text: &'d str,
-    table: &'d DeTable<'d>,
+    keys: &'d DeTable<'d>,
     start: usize,
 }
 
@@ -32,32 +32,30 @@ pub(super) struct Table<'d> {
 pub(super) struct Value<'d> {
     text: &'d str,
     key: &'d str,
-    value: &'d Spanned<DeValue<'d>>,
+    node: &'d Spanned<DeValue<'d>>,
 }
 
 impl<'t> Document<'t> {
     pub(super) fn parse(text: &'t str) -> Result<Self, FormatError> {
-        // Windows editors put a byte order mark first; Julia's parser skips it too.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let root = DeTable::parse(text).map_err(|error| FormatError::syntax(text, &error))?;
         Ok(Self { text, root })
     }
 
     pub(super) fn root(&self) -> Table<'_> {
-        Table { text: self.text, table: self.root.get_ref(), start: 0 }
+        Table { text: self.text, keys: self.root.get_ref(), start: 0 }
     }
 }
 
 impl<'d> Table<'d> {
     pub(super) fn get(self, key: &str) -> Option<Value<'d>> {
-        let (key, value) = self.table.get_key_value(key)?;
-        Some(Value { text: self.text, key: key.get_ref(), value })
+        let (key, node) = self.keys.get_key_value(key)?;
+        Some(Value { text: self.text, key: key.get_ref(), node })
     }
 
     /// The values in the order of their keys.
     pub(super) fn values(self) -> impl Iterator<Item = Value<'d>> {
         let text = self.text;
-        self.table.iter().map(move |(key, value)| Value { text, key: key.get_ref(), value })
+        self.keys.iter().map(move |(key, node)| Value { text, key: key.get_ref(), node })
     }
 
     pub(super) fn need(self, key: &'static str) -> Result<Value<'d>, FormatError> {
@@ -76,7 +74,7 @@ impl<'d> Table<'d> {
 
     /// A flag that is off when absent.
     pub(super) fn flag(self, key: &str) -> Result<bool, FormatError> {
-        self.get(key).map_or(Ok(false), |value| value.value.get_ref().as_bool().ok_or_else(|| value.not("a boolean")))
+        self.get(key).map_or(Ok(false), |value| value.node.get_ref().as_bool().ok_or_else(|| value.not("a boolean")))
     }
 
     fn error(self, problem: Problem) -> FormatError {
@@ -101,19 +99,19 @@ impl<'d> Value<'d> {
     }
 
     pub(super) fn is_str(self) -> bool {
-        self.value.get_ref().is_str()
+        self.node.get_ref().is_str()
     }
 
     pub(super) fn is_table(self) -> bool {
-        self.value.get_ref().is_table()
+        self.node.get_ref().is_table()
     }
 
     pub(super) fn is_array(self) -> bool {
-        self.value.get_ref().is_array()
+        self.node.get_ref().is_array()
     }
 
     pub(super) fn str(self) -> Result<&'d str, FormatError> {
-        self.printable(self.value.get_ref().as_str().ok_or_else(|| self.not("a string"))?)
+        self.printable(self.node.get_ref().as_str().ok_or_else(|| self.not("a string"))?)
     }
 
     /// A string that can stand in a list of words: a package name, a version.
@@ -133,48 +131,43 @@ impl<'d> Value<'d> {
 
     /// A size in bytes.
     pub(super) fn size(self) -> Result<u64, FormatError> {
-        let integer = self.value.get_ref().as_integer();
+        let integer = self.node.get_ref().as_integer();
         let size = integer.and_then(|integer| u64::from_str_radix(integer.as_str(), integer.radix()).ok());
         size.ok_or_else(|| self.not("a size in bytes"))
     }
 
     pub(super) fn table(self) -> Result<Table<'d>, FormatError> {
-        let table = self.value.get_ref().as_table().ok_or_else(|| self.not("a table"))?;
-        Ok(Table { text: self.text, table, start: self.value.span().start })
+        let keys = self.node.get_ref().as_table().ok_or_else(|| self.not("a table"))?;
+        Ok(Table { text: self.text, keys, start: self.node.span().start })
     }
 
     /// The tables of an array of tables.
     pub(super) fn tables(self) -> Result<Vec<Table<'d>>, FormatError> {
-        let array = self.value.get_ref().as_array().ok_or_else(|| self.not("an array of tables"))?;
-        array.iter().map(|value| Value { value, ..self }.table()).collect()
+        let array = self.node.get_ref().as_array().ok_or_else(|| self.not("an array of tables"))?;
+        array.iter().map(|node| Value { node, ..self }.table()).collect()
     }
 
     /// The first element, if this is an array that has one.
     pub(super) fn first(self) -> Option<Self> {
-        let value = self.value.get_ref().as_array()?.iter().next()?;
-        Some(Self { value, ..self })
+        let node = self.node.get_ref().as_array()?.iter().next()?;
+        Some(Self { node, ..self })
     }
 
     pub(super) fn error(self, problem: Problem) -> FormatError {
-        FormatError { line: line_at(self.text, self.value.span().start), problem }
+        FormatError { line: line_at(self.text, self.node.span().start), problem }
     }
 
     fn not(self, expected: &'static str) -> FormatError {
-        self.error(Problem::Type { key: quoted(self.key), expected, found: self.value.get_ref().type_str() })
+        self.error(Problem::Type { key: quoted(self.key), expected, found: self.node.get_ref().type_str() })
     }
 
     fn printable(self, text: &'d str) -> Result<&'d str, FormatError> {
-        match text.chars().any(char::is_control) {
-            true => Err(self.error(Problem::Control(quoted(text)))),
-            false => Ok(text),
-        }
+        let forged = text.chars().any(char::is_control);
+        if forged { Err(self.error(Problem::Control(quoted(text)))) } else { Ok(text) }
     }
 
     fn word_of(self, text: &'d str) -> Result<&'d str, FormatError> {
-        match is_word(text) {
-            true => Ok(text),
-            false => Err(self.error(Problem::Word(quoted(text)))),
-        }
+        if is_word(text) { Ok(text) } else { Err(self.error(Problem::Word(quoted(text)))) }
     }
 }
 

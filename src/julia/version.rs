@@ -111,10 +111,10 @@ fn ident(text: &str) -> Result<Ident, ParseVersionError> {
     if text.is_empty() || !allowed {
         return Err(ParseVersionError);
     }
-    match text.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => text.parse().map(Ident::Number).map_err(|_| ParseVersionError),
-        false => Ok(Ident::Text(text.to_owned())),
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map(Ident::Number).map_err(|_| ParseVersionError);
     }
+    Ok(Ident::Text(text.to_owned()))
 }
 
 fn split_where(text: &str, at: impl Fn(char) -> bool) -> (&str, &str) {
