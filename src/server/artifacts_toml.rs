@@ -56,7 +56,7 @@ async fn sha256(app: &App, artifact: Resource) -> Result<String, Refusal> {
 }
 
 /// Where clients reach this server: as configured, else as this client did.
-fn base_url(app: &App, headers: &HeaderMap) -> String {
+pub(super) fn base_url(app: &App, headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let plain = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-[]".contains(&byte));
     match (&app.config().server.url, host.filter(plain)) {

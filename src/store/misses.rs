@@ -33,6 +33,18 @@ pub enum Reason {
     Denied,
 }
 
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Offline => "offline",
+            Self::NotFoundUpstream => "not-found-upstream",
+            Self::UpstreamError => "upstream-error",
+            Self::HashMismatch => "hash-mismatch",
+            Self::Denied => "denied",
+        })
+    }
+}
+
 /// What a client says of itself in Pkg's headers: never who it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {

@@ -1,0 +1,87 @@
+//! The page at `/`: what this is, the line to set, the registries, the last misses. Plain HTML
+//! without any other file, so that it works where nothing else does.
+
+use super::artifacts_toml::base_url;
+use super::meta::{counts, registry_status};
+use super::routes::App;
+use crate::mirror::{Name, Refusal};
+use crate::store::Miss;
+use askama::Template;
+use axum::extract::State;
+use axum::response::{Html, IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+
+/// Misses on the page.
+const SHOWN: usize = 20;
+
+#[derive(Template)]
+#[template(path = "front.html")]
+struct Front {
+    version: &'static str,
+    mode: &'static str,
+    url: String,
+    registries: Vec<RegistryRow>,
+    counts: [usize; 3],
+    misses: Vec<MissRow>,
+}
+
+struct RegistryRow {
+    name: String,
+    tree: String,
+    published: String,
+}
+
+struct MissRow {
+    what: String,
+    count: u64,
+    last: String,
+    reason: String,
+}
+
+/// `/`
+pub(super) async fn front(State(app): State<App>, headers: HeaderMap) -> Response {
+    let page = match gather(&app, &headers).await {
+        Ok(page) => page.render(),
+        Err(refused) => {
+            tracing::error!("the page: {refused}");
+            return (StatusCode::INTERNAL_SERVER_ERROR, "the cache directory cannot be read\n").into_response();
+        }
+    };
+    match page {
+        Ok(html) => Html(html).into_response(),
+        Err(error) => {
+            tracing::error!("the page: {error}");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+async fn gather(app: &App, headers: &HeaderMap) -> Result<Front, Refusal> {
+    let registries = registry_status(app).await?.into_iter().map(|registry| RegistryRow {
+        name: registry.name.unwrap_or_else(|| registry.uuid.to_string()),
+        tree: registry.tree.to_string(),
+        published: registry.published.map_or_else(|| "by another tool".to_owned(), short),
+    });
+    Ok(Front {
+        version: env!("CARGO_PKG_VERSION"),
+        mode: if app.mirror().is_offline() { "offline" } else { "online" },
+        url: base_url(app, headers) + app.config().server.prefix.as_deref().unwrap_or_default(),
+        registries: registries.collect(),
+        counts: counts(app).await?,
+        misses: app.mirror().all_misses().await?.into_iter().take(SHOWN).map(row).collect(),
+    })
+}
+
+fn row(miss: Miss) -> MissRow {
+    let name = miss.name.map(|name| Name { name, version: miss.version });
+    MissRow {
+        what: super::refusal::title(&miss.resource, name),
+        count: miss.count,
+        last: short(miss.last),
+        reason: miss.reason.to_string(),
+    }
+}
+
+fn short(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
