@@ -4,3 +4,4 @@
 //! table, `tests/it/layers.rs` holds it).
 
 pub mod protocol;
+pub mod tree;
