@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderMap};
 use http::StatusCode;
 use sha2::{Digest, Sha256};
-use std::io;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 /// Longest name, in bytes.
@@ -48,9 +48,14 @@ async fn sha256(app: &App, artifact: Resource) -> Result<String, Refusal> {
     app.mirror().fetch(&artifact, Patience::client(&app.config().mirror)).await?;
     let store = Arc::clone(app.mirror().store());
     let digest = blocking(move || {
-        let mut hasher = Sha256::new();
-        io::copy(&mut fs_err::File::open(store.path(&artifact))?, &mut hasher)?;
-        Ok::<_, io::Error>(hasher.finalize())
+        let mut file = fs_err::File::open(store.path(&artifact))?;
+        let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 18]);
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok::<_, io::Error>(hasher.finalize()),
+                read => hasher.update(&buffer[..read]),
+            }
+        }
     });
     Ok(digest.await??.iter().map(|byte| format!("{byte:02x}")).collect())
 }

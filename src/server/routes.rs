@@ -59,12 +59,13 @@ pub fn router(app: App) -> Router {
         .route("/health", get(meta::health))
         .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
         .fallback(fallback)
-        .layer(middleware::from_fn(only_get_and_head));
-    let router = match app.config().server.prefix.clone() {
-        Some(prefix) => Router::new().nest(&prefix, router.clone()).merge(Router::new().fallback_service(router)),
+        .layer(middleware::from_fn(only_get_and_head))
+        .layer(middleware::from_fn(log))
+        .with_state(app.clone());
+    match &app.config().server.prefix {
+        Some(prefix) => Router::new().nest_service(prefix, router.clone()).fallback_service(router),
         None => router,
-    };
-    router.layer(middleware::from_fn(log)).with_state(app)
+    }
 }
 
 async fn fallback(State(app): State<App>, request: Request) -> Response {
