@@ -26,7 +26,7 @@ pub(super) fn hash(reader: impl Read + Send, limits: &Limits) -> Result<Contents
 /// Whether the content may stand under this name. Packages and artifacts may be named by the
 /// strict or by the lenient hash, as old artifacts are; a registry only by the strict one, which
 /// is what clients check (Pkg `Registry.jl`, `verify_registry`).
-pub fn judge(resource: &Resource, contents: &Contents) -> Result<(), String> {
+pub(super) fn judge(resource: &Resource, contents: &Contents) -> Result<(), String> {
     let named = resource.tree();
     let lenient = resource.kind() != Kind::Registry && contents.lenient == named;
     if contents.strict == named || lenient {
@@ -37,7 +37,7 @@ pub fn judge(resource: &Resource, contents: &Contents) -> Result<(), String> {
 
 /// The artifacts that a tarball names. A file that cannot be read names none: Julia could not
 /// read it either.
-pub fn held_artifacts(contents: &Contents) -> Vec<HeldArtifact> {
+pub(super) fn held_artifacts(contents: &Contents) -> Vec<HeldArtifact> {
     let mut held: Vec<_> = contents
         .kept
         .iter()

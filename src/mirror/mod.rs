@@ -21,7 +21,7 @@ pub use fetch::Patience;
 pub use flight::{HOLD_BACK, Landed};
 pub use judge::{Damage, hold, verify_file};
 pub use memory::Health;
-pub use names::Name;
+pub use names::{LoadError, Name, load_registry};
 pub use refusal::Refusal;
 pub use registries::ListingAnswer;
 

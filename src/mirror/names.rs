@@ -3,7 +3,7 @@
 
 use super::{Mirror, blocking, lock};
 use crate::julia::RegistryIndexBuilder;
-use crate::julia::{RegistryIndex, RegistryError};
+use crate::julia::{RegistryError, RegistryIndex};
 use crate::protocol::{Flavor, Resource, TreeHash, Uuid};
 use crate::store::{HeldArtifact, Lookup, Store, StoreError};
 use crate::tree::{Limits, TreeError, visit_files};

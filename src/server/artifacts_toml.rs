@@ -7,8 +7,8 @@ use crate::mirror::{Patience, Refusal, blocking};
 use crate::protocol::{Resource, TreeHash};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{self, HeaderMap};
 use http::StatusCode;
+use http::header::{self, HeaderMap};
 use sha2::{Digest, Sha256};
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -86,7 +86,12 @@ mod tests {
     #[test]
     fn only_plain_names_below_a_real_artifact() {
         assert_eq!(parse(&format!("/artifact/{TREE}/HDF5")).unwrap().1, "HDF5");
-        for path in ["/artifact/x/HDF5".into(), format!("/artifact/{TREE}/"), format!("/artifact/{TREE}/a%20b"), format!("/artifact/{TREE}/a]")] {
+        for path in [
+            "/artifact/x/HDF5".into(),
+            format!("/artifact/{TREE}/"),
+            format!("/artifact/{TREE}/a%20b"),
+            format!("/artifact/{TREE}/a]"),
+        ] {
             assert_eq!(parse(&path), None, "{path}");
         }
     }

@@ -79,7 +79,9 @@ mod tests {
 
     #[test]
     fn malformed_and_multiple_ranges_are_ignored() {
-        for header in ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=5-2", "bytes=+1-2", "lines=1-2", "bytes=0-1,3-4"] {
+        for header in
+            ["", "bytes", "bytes=", "bytes=-", "bytes=a-b", "bytes=5-2", "bytes=+1-2", "lines=1-2", "bytes=0-1,3-4"]
+        {
             check(header, &Wanted::Whole);
         }
         assert_eq!(wanted(None, 10), Wanted::Whole);

@@ -28,7 +28,9 @@ fn advice(refusal: &Refusal) -> &'static str {
         }
         Refusal::NotFound => "was not found at any upstream of this mirror. It is on the list of misses now.",
         Refusal::Upstream(_) => "could not be fetched: the upstream failed. It is on the list of misses now.",
-        Refusal::Slow(_) => "could not be fetched: the upstream did not answer in time. It is on the list of misses now.",
+        Refusal::Slow(_) => {
+            "could not be fetched: the upstream did not answer in time. It is on the list of misses now."
+        }
         Refusal::Content(_) => {
             "is not served: what came does not have the tree hash in its name. It is on the list of misses now."
         }

@@ -27,9 +27,7 @@ pub(super) async fn respond(app: &App, resource: Resource, request: &request::Pa
     let etag = format!("\"{}\"", resource.tree());
     match app.mirror().get(&resource, &ask).await {
         Ok(Found::Memory(body)) => hit(request, &etag, body.len() as u64, |part| memory_part(&body, part)),
-        Ok(Found::File(Landed { file, size })) => {
-            hit(request, &etag, size, |part| Body::from_stream(read(file, part)))
-        }
+        Ok(Found::File(Landed { file, size })) => hit(request, &etag, size, |part| Body::from_stream(read(file, part))),
         Ok(Found::Streaming(length, bytes)) => whole(&etag, length, Body::from_stream(bytes)),
         Ok(Found::Length(length)) => whole(&etag, length, Body::empty()),
         Err(refused) => refusal::answer(&resource, app.mirror().name(&resource), &refused),
