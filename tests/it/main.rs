@@ -1,5 +1,6 @@
 //! The one integration test binary.
 
+mod flights;
 mod julia_client;
 mod julia_data;
 mod support;

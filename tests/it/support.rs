@@ -144,3 +144,10 @@ impl Scene {
         config(&self.cache(), &[], "")
     }
 }
+
+/// Runs curl; what came of the body is in `stdout`.
+pub(crate) async fn curl(arguments: &[&str]) -> std::process::Output {
+    let mut command = tokio::process::Command::new("curl");
+    command.args(["--silent", "--show-error", "--max-time", "60"]).args(arguments).kill_on_drop(true);
+    command.output().await.unwrap()
+}
