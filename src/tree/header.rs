@@ -166,7 +166,7 @@ mod tests {
             &b"path=x\n"[..],
             b"9 path=x",
             b"8 path=x\n",
-            b"10 path=x\n",
+            b"11 path=x\n",
             b" 9 path=x\n",
             b"-9 path=x\n",
             b"99999999999999999999999 path=x\n",

@@ -1,1 +1,4 @@
 //! The one integration test binary.
+
+mod tree_data;
+mod tree_props;
