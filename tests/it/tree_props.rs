@@ -1,4 +1,5 @@
 //! Tree hashes against git's, for random trees in the tarballs of every writer at hand.
+#![expect(clippy::unwrap_used, reason = "a test's helpers may panic as the test may")]
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
