@@ -4,3 +4,4 @@ mod flights;
 mod julia_client;
 mod julia_data;
 mod support;
+mod tree_props;
