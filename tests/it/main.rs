@@ -1,7 +1,13 @@
 //! The one integration test binary.
 
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic as the test may")]
+
+mod disk;
 mod flights;
+mod http;
 mod julia_client;
 mod julia_data;
+mod registries;
 mod support;
+mod tree_data;
 mod tree_props;
