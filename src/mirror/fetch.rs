@@ -196,8 +196,9 @@ impl Mirror {
         let give_up = flight.started + patience.lock_wait;
         loop {
             let (store, resource) = (Arc::clone(&self.store), flight.resource);
-            let lock = blocking(move || store.try_lock(&resource)).await??;
-            if let Lookup::Verified(open, _) = self.look_up(&flight.resource).await? {
+            let look = blocking(move || Ok::<_, StoreError>((store.try_lock(&resource)?, store.look_up(&resource)?)));
+            let (lock, found) = look.await??;
+            if let Lookup::Verified(open, _) = found {
                 return Ok(Ok(landed(open)));
             }
             if lock.is_some() || Instant::now() >= give_up {
@@ -254,10 +255,12 @@ impl Mirror {
     }
 
     async fn attempt(&self, flight: &Flight, source: &dyn Source, patience: Patience) -> Result<Landed, Failed> {
-        let answer = source.fetch(&flight.resource, None);
-        let answer = within(patience.deadline(flight.started), answer).await.ok_or_else(|| too_late(patience))??;
+        let answer = within(patience.deadline(flight.started), source.fetch(&flight.resource, None));
         let store = Arc::clone(&self.store);
-        let staged = blocking(move || store.stage()).await??;
+        // Staged while the source is thinking: what comes then does not wait for it.
+        let (answer, staged) = futures_util::future::join(answer, blocking(move || store.stage())).await;
+        let answer = answer.ok_or_else(|| too_late(patience))??;
+        let staged = staged??;
         fault::point("flight.staged");
         if !flight.begin(staged.file(), answer.length, 0) {
             return Err(Fault::Broken("clients already have bytes of another answer".to_owned()).into());
