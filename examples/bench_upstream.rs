@@ -1,8 +1,8 @@
 //! The upstream of `scripts/bench.sh`: the sample upstream with generated artifacts.
 //!
-//! `bench_upstream [--latency MS] [--list FILE] [--cache DIR] [--noise] COUNTxBYTES...` makes COUNT
-//! artifacts of about BYTES packed bytes each, prints its URL and serves until standard input ends.
-//! FILE gets a miss list of them, DIR the same tarballs laid out as a cache directory. They hold
+//! `bench_upstream [--latency MS] [--rate BYTES] [--list FILE] [--cache DIR] [--noise]
+//! COUNTxBYTES...` makes COUNT artifacts of about BYTES packed bytes each, prints its URL and serves
+//! until standard input ends, at BYTES in a second if a rate is given. FILE gets a miss list of them, DIR the same tarballs laid out as a cache directory. They hold
 //! text that packs 3 to 1, as code does, or with `--noise` bytes that do not pack.
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
@@ -20,6 +20,8 @@ const FILE: usize = 8 << 20;
 #[derive(Default)]
 struct Wanted {
     latency: Duration,
+    /// Bytes in a second.
+    rate: Option<u32>,
     list: Option<PathBuf>,
     cache: Option<PathBuf>,
     noise: bool,
@@ -40,6 +42,7 @@ async fn main() -> anyhow::Result<()> {
     }
     let upstream = SampleUpstream::start(site).await?;
     upstream.set_latency(wanted.latency);
+    wanted.rate.into_iter().for_each(|rate| upstream.set_rate(rate));
     println!("{}", upstream.url());
     tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())).await??;
     Ok(())
@@ -51,6 +54,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Wanted> 
         let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
         match argument.as_str() {
             "--latency" => wanted.latency = Duration::from_millis(value()?.parse()?),
+            "--rate" => wanted.rate = Some(value()?.parse()?),
             "--list" => wanted.list = Some(value()?.into()),
             "--cache" => wanted.cache = Some(value()?.into()),
             "--noise" => wanted.noise = true,

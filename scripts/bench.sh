@@ -196,22 +196,29 @@ miss_once() {
   awk '{ sum += $1 } END { printf "%.6f", sum }' "$work/times"
 }
 
+# A line of 1 Gbit/s, as upstreams have at best, and one without bound.
 bench_miss() {
-  local sizes=(3kB 1MB 100MB) bytes=(3000 1000000 100000000) counts=(20 10 1) name count
+  local sizes=(3kB 1MB 100MB) bytes=(3000 1000000 100000000) counts=(20 10 1) which
   for which in 0 1 2; do
-    name="cold miss of ${sizes[which]}, time / directly" count=${counts[which]}
-    aim "$name" '≤ 1.05'
-    start_upstream --latency 20 "$((rounds * count + 1))x${bytes[which]}"
-    start_airlock "$work/miss-$which" --upstream "$upstream"
-    # Connections and code are warmed by one that does not count.
-    curl -sf -o "$work/null" "$airlock_url${paths[-1]}"
-    for ((i = 0; i < rounds; i++)); do
-      printf '%s\n' "${paths[@]:i * count:count}" >"$work/wanted"
-      round "$name" miss_once "$i"
-    done
-    stop_all
-    rm -r "$work/miss-$which"
+    bench_miss_of "cold miss of ${sizes[which]} at 1 Gbit/s" "${counts[which]}" "${bytes[which]}" --rate 125000000
+    bench_miss_of "cold miss of ${sizes[which]} without bound" "${counts[which]}" "${bytes[which]}"
   done
+}
+
+bench_miss_of() {
+  local name="$1, time / directly" count=$2 bytes=$3 i
+  shift 3
+  aim "$name" '≤ 1.05'
+  start_upstream --latency 20 "$@" "$((rounds * count + 1))x$bytes"
+  start_airlock "$work/miss" --upstream "$upstream"
+  # Connections and code are warmed by one that does not count.
+  curl -sf -o "$work/null" "$airlock_url${paths[-1]}"
+  for ((i = 0; i < rounds; i++)); do
+    printf '%s\n' "${paths[@]:i * count:count}" >"$work/wanted"
+    round "$name" miss_once "$i"
+  done
+  stop_all
+  rm -r "$work/miss"
 }
 
 prewarm_once() {
