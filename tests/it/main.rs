@@ -4,6 +4,8 @@
 
 mod binary;
 mod cli;
+mod closed_network;
+mod crash;
 mod disk;
 mod flights;
 mod http;
