@@ -18,7 +18,9 @@ const BLACK_HOLE: &str = r#"
 const SERVE: &str = r#"
     serve() {
         "$0" serve --listen 127.0.0.1:0 "$@" 2> log &
-        until grep -q 'serving at' log; do kill -0 $! || exit 20; done
+        serving=$!
+        trap 'kill $serving' EXIT
+        until grep -q 'serving at' log; do kill -0 $serving || exit 20; done
         server=$(sed -n 's/.*serving at \(http:[^, ]*\).*/\1/p' log | head -n 1)
     }
 "#;
