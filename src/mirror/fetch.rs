@@ -348,7 +348,7 @@ impl Mirror {
 
     async fn publish(&self, resource: Resource, staged: Staged, contents: Contents) -> Result<Landed, Failed> {
         let store = Arc::clone(&self.store);
-        let artifacts = held_artifacts(&contents);
+        let artifacts = held_artifacts(&resource, &contents);
         let file = staged.file();
         let size = file.metadata()?.len();
         self.names.learn_artifacts(&resource, &artifacts);
