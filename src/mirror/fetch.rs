@@ -25,6 +25,8 @@ use tokio::time::Instant;
 const QUEUE: usize = 1 << 20;
 /// How often another process's fetch of the same resource is looked at.
 const LOCK_POLL: Duration = Duration::from_millis(50);
+/// Longest pause that a source may ask for: one that wants to be left alone for longer has failed.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// How often one download may be resumed without coming to its end.
 const RESUMES: u32 = 20;
 
@@ -226,7 +228,8 @@ impl Mirror {
             let helps = |fault: &&Fault| fault.is_passing() && (patience.insists || !fault.is_unreachable());
             let again = faults.iter().find(helps);
             let pause = patience.pause(round, again.and_then(Fault::retry_after));
-            let late = patience.deadline(flight.started).is_some_and(|deadline| Instant::now() + pause >= deadline);
+            let leaves = |deadline: Instant| deadline.saturating_duration_since(Instant::now()) <= pause;
+            let late = pause > LONGEST_WAIT || patience.deadline(flight.started).is_some_and(leaves);
             if again.is_none() || round >= patience.attempts || late {
                 return Err(Refusal::from_faults(&faults));
             }
