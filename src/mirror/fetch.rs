@@ -72,6 +72,13 @@ impl Patience {
         self.silence.map(|silence| from + silence)
     }
 
+    /// The pause before a source is asked for its listing again, if it should be.
+    pub(super) fn pause_before_listing(&self, round: u32, fault: &Fault) -> Option<Duration> {
+        let pause = self.pause(round, fault.retry_after());
+        let again = self.insists && fault.is_passing() && round < self.attempts && pause <= LONGEST_WAIT;
+        again.then_some(pause)
+    }
+
     /// Exponential, with jitter so that many do not come back at once.
     fn pause(&self, round: u32, asked: Option<Duration>) -> Duration {
         let base = Duration::from_millis(250).saturating_mul(1 << round.min(16)).min(self.longest_pause);

@@ -23,7 +23,7 @@ pub use judge::{Damage, hold, verify_file};
 pub use memory::Health;
 pub use names::{LoadError, Name, load_registry};
 pub use refusal::Refusal;
-pub use registries::ListingAnswer;
+pub use registries::{ListingAnswer, RegistryProblem};
 
 use crate::config::Config;
 use crate::protocol::Resource;
