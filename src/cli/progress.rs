@@ -2,7 +2,6 @@
 
 use super::say;
 use super::table::bytes;
-use crate::protocol::Resource;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,11 +32,21 @@ impl Bar {
         Self { bar, what, bytes: AtomicU64::new(0), started: Instant::now(), last_line: AtomicU64::new(0) }
     }
 
+    /// So many there are by now.
+    pub(super) fn set_total(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
+    /// What is being done.
+    pub(super) fn message(&self, text: &'static str) {
+        self.bar.set_message(text);
+    }
+
     /// One more is done.
-    pub(super) fn step(&self, resource: &Resource, count: u64) {
+    pub(super) fn step(&self, name: &str, count: u64) {
         let sum = self.bytes.fetch_add(count, Ordering::Relaxed) + count;
         self.bar.inc(1);
-        self.bar.set_message(format!("{} {resource}", bytes(sum)));
+        self.bar.set_message(format!("{} {name}", bytes(sum)));
         let (now, last) = (self.started.elapsed().as_secs(), self.last_line.load(Ordering::Relaxed));
         if self.bar.is_hidden() && now >= last + LINE_EVERY.as_secs() {
             self.last_line.store(now, Ordering::Relaxed);

@@ -13,7 +13,8 @@ pub(super) fn run(config: &Config) -> anyhow::Result<Outcome> {
     let files = Kind::ALL.into_iter().flat_map(|kind| store.resources(kind)).count() as u64;
     let bar = Bar::new(files, "verifying");
     let jobs = config.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
-    let report = verify(&store, &limits(&config.limits), jobs, &|resource, bytes| bar.step(resource, bytes))?;
+    let report =
+        verify(&store, &limits(&config.limits), jobs, &|resource, bytes| bar.step(&resource.to_string(), bytes))?;
     bar.finish();
     if config.json {
         print_json(&report)?;

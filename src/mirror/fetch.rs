@@ -25,6 +25,8 @@ use tokio::time::Instant;
 const QUEUE: usize = 1 << 20;
 /// How often another process's fetch of the same resource is looked at.
 const LOCK_POLL: Duration = Duration::from_millis(50);
+/// Longest pause that a source may ask for: one that wants to be left alone for longer has failed.
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 /// How often one download may be resumed without coming to its end.
 const RESUMES: u32 = 20;
 
@@ -68,6 +70,13 @@ impl Patience {
 
     fn deadline(&self, from: Instant) -> Option<Instant> {
         self.silence.map(|silence| from + silence)
+    }
+
+    /// The pause before a source is asked for its listing again, if it should be.
+    pub(super) fn pause_before_listing(&self, round: u32, fault: &Fault) -> Option<Duration> {
+        let pause = self.pause(round, fault.retry_after());
+        let again = self.insists && fault.is_passing() && round < self.attempts && pause <= LONGEST_WAIT;
+        again.then_some(pause)
     }
 
     /// Exponential, with jitter so that many do not come back at once.
@@ -226,7 +235,8 @@ impl Mirror {
             let helps = |fault: &&Fault| fault.is_passing() && (patience.insists || !fault.is_unreachable());
             let again = faults.iter().find(helps);
             let pause = patience.pause(round, again.and_then(Fault::retry_after));
-            let late = patience.deadline(flight.started).is_some_and(|deadline| Instant::now() + pause >= deadline);
+            let leaves = |deadline: Instant| deadline.saturating_duration_since(Instant::now()) <= pause;
+            let late = pause > LONGEST_WAIT || patience.deadline(flight.started).is_some_and(leaves);
             if again.is_none() || round >= patience.attempts || late {
                 return Err(Refusal::from_faults(&faults));
             }
@@ -348,7 +358,7 @@ impl Mirror {
 
     async fn publish(&self, resource: Resource, staged: Staged, contents: Contents) -> Result<Landed, Failed> {
         let store = Arc::clone(&self.store);
-        let artifacts = held_artifacts(&contents);
+        let artifacts = held_artifacts(&resource, &contents);
         let file = staged.file();
         let size = file.metadata()?.len();
         self.names.learn_artifacts(&resource, &artifacts);

@@ -23,12 +23,12 @@ pub use judge::{Damage, hold, verify_file};
 pub use memory::Health;
 pub use names::{LoadError, Name, load_registry};
 pub use refusal::Refusal;
-pub use registries::ListingAnswer;
+pub use registries::{ListingAnswer, RegistryProblem};
 
 use crate::config::Config;
 use crate::protocol::Resource;
 use crate::source::Source;
-use crate::store::{Client, Lookup, OpenFile, Store};
+use crate::store::{Client, Lookup, OpenFile, Stamp, Store};
 use crate::tree::Limits;
 use bytes::Bytes;
 use flight::{Flight, Head};
@@ -198,11 +198,15 @@ impl Mirror {
 
     /// Brings a resource here, for prewarm. Returns its size and whether it was here already.
     pub async fn fetch(self: &Arc<Self>, resource: &Resource, patience: Patience) -> Result<(u64, bool), Refusal> {
-        if let Some(hit) = self.look_up(resource).await?.verified() {
-            return Ok((hit.stamp.size, true));
-        }
+        let before = match self.look_up(resource).await? {
+            Lookup::Verified(open, _) => return Ok((open.stamp.size, true)),
+            Lookup::Unverified(open) => Some(open.stamp),
+            Lookup::Absent => None,
+        };
         let landed = self.fly(resource, patience).landed().await?;
-        Ok((landed.size, false))
+        // A file that only had to be verified was here; a damaged one was replaced.
+        let here = before == Some(Stamp::of(&landed.file.metadata()?));
+        Ok((landed.size, here))
     }
 
     /// Stops the tasks and writes down what is not written yet. Flights end where they are.

@@ -43,7 +43,8 @@ async fn warm() -> (Scene, String, String) {
     let mirror = mirror(&scene.online());
     mirror.refresh_registries(Patience::prewarm(1)).await;
     let site = Site::sample().unwrap();
-    let mut resources = site.resources().filter(|resource| resource.uuid().is_some()).map(|resource| resource.to_string());
+    let mut resources =
+        site.resources().filter(|resource| resource.uuid().is_some()).map(|resource| resource.to_string());
     let (hit, miss) = (resources.next().unwrap(), resources.next().unwrap());
     mirror.fetch(&hit.parse().unwrap(), Patience::prewarm(1)).await.unwrap();
     (scene, hit, miss)

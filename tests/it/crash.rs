@@ -128,7 +128,8 @@ async fn on_a_full_disk_a_flight_ends_short_and_hits_are_served() {
     let script = "mount -t tmpfs -o size=600k tmpfs cache && exec \"$0\" \"$@\"";
     let mut serve = wrapped(scene.folder.path(), &["unshare", "-m", "sh", "-c", script]);
     serve.args(["serve", "--listen", "127.0.0.1:0", "--upstream", &scene.upstream.url()]);
-    let probe = wrapped(scene.folder.path(), &["unshare", "-m", "sh", "-c", "mount -t tmpfs tmpfs cache"]).output().await;
+    let probe =
+        wrapped(scene.folder.path(), &["unshare", "-m", "sh", "-c", "mount -t tmpfs tmpfs cache"]).output().await;
     if !probe.unwrap().status.success() {
         skip("namespaces: a flight on a full disk");
         return;

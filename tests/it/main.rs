@@ -12,6 +12,7 @@ mod http;
 mod julia_client;
 mod julia_data;
 mod layers;
+mod prewarm;
 mod registries;
 mod support;
 mod tree_data;
