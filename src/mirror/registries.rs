@@ -204,8 +204,10 @@ impl Mirror {
                 return Ok(false);
             }
             listing.set(registry);
-            store.publish_listing(flavor, &listing)?;
-            store.append_generation(&offered).map(|()| true)
+            // The log first: a crash in between publishes it again, the other way round it would
+            // never be logged.
+            store.append_generation(&offered)?;
+            store.publish_listing(flavor, &listing).map(|()| true)
         });
         if published.await?? {
             tracing::info!(registry = %registry.uuid, tree = %registry.tree, source, "published in /{}", flavor.file_name());

@@ -54,7 +54,7 @@ async fn the_flavor_is_chosen_as_pkgserver_does() {
     list(&scene.upstream, Flavor::Conservative, old);
     list(&scene.upstream, Flavor::Eager, new);
     let airlock = Airlock::quiet(&scene.online()).await;
-    assert_eq!(airlock.mirror.refresh_registries(PATIENCE).await, Vec::<String>::new());
+    assert_eq!(airlock.mirror.refresh_registries(PATIENCE).await, []);
     for (path, headers, expected) in [
         ("/registries", vec![], old),
         ("/registries", vec![("julia-registry-preference", "eager")], new),
