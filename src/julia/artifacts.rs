@@ -80,7 +80,7 @@ struct Entry<'d> {
     platform_specific: bool,
 }
 
-fn entries<'d>(root: Table<'d>) -> impl Iterator<Item = Result<Entry<'d>, FormatError>> {
+fn entries(root: Table<'_>) -> impl Iterator<Item = Result<Entry<'_>, FormatError>> {
     root.values().flat_map(|value| match entries_of(value) {
         Ok(entries) => entries.into_iter().map(Ok).collect(),
         Err(error) => vec![Err(error)],

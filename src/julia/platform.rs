@@ -81,18 +81,6 @@ impl Platform {
         Some(Self::new(os, arch, cfg!(target_env = "musl").then_some("musl"), None))
     }
 
-    /// The platform that an artifact's tags name; `None` if they leave it open or name another.
-    pub fn from_tags(tags: &Tags) -> Option<Self> {
-        let known = |key: &str, values: &[&'static str]| {
-            tags.get(key)
-                .map(|tag| values.iter().find(|value| *value == tag).copied())
-                .map_or(Some(None), |v| v.map(Some))
-        };
-        let os = known("os", &["linux", "macos", "windows", "freebsd", "openbsd"])??;
-        let (libc, call_abi) = (known("libc", &["glibc", "musl"])?, known("call_abi", &["eabihf", "eabi"])?);
-        Some(Self::new(os, arch(tags.get("arch")?)?, libc, call_abi))
-    }
-
     /// Whether an artifact may be meant for this platform: of the four tags, each that both sides
     /// have must be equal (Julia `base/binaryplatforms.jl`, `platforms_match`).
     pub fn matches(&self, tags: &Tags) -> bool {

@@ -1,17 +1,16 @@
 //! What the inputs want: registries, packages, artifacts, each once, and what no package server
 //! can give. Pure.
 
-use super::{Content, Input};
-use crate::julia::{Manifest, ManifestEntry, MissList, Origin, Platform, Platforms, RegistryIndex, Tags, stdlib};
+use super::{Content, Input, Unmirrorable, UnmirrorableKind, WantedArtifact, WantedPackage};
+use crate::julia::{Manifest, ManifestEntry, MissList, Origin, Platforms, RegistryIndex, stdlib};
 use crate::mirror::hold;
 use crate::protocol::{Kind, Resource, TreeHash, Uuid};
 use crate::store::HeldArtifact;
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Which artifacts of a package are wanted. By platform only the four tags count that a
-/// [`Platform`] has; selection by any other is code of the package, so all of those are taken.
+/// [`Platform`](crate::julia::Platform) has; selection by any other is code of the package, so all of those are taken.
 #[derive(Clone, Debug)]
 pub struct Selection {
     /// For these platforms.
@@ -37,55 +36,6 @@ pub struct Plan {
     pub standard_libraries: BTreeSet<Uuid>,
     /// Packages in folders of the machine that wrote the manifest.
     pub local_paths: BTreeSet<Uuid>,
-}
-
-/// A package that is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WantedPackage {
-    /// Its name, as an input or else a registry has it.
-    pub name: Option<String>,
-    /// Its version, likewise.
-    pub version: Option<String>,
-}
-
-/// An artifact that is wanted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WantedArtifact {
-    /// What it is called, by whoever names it.
-    pub names: BTreeSet<String>,
-    /// The packages that name it.
-    pub packages: BTreeSet<String>,
-    /// The platforms that it is for, as triplets; empty for any.
-    pub platforms: BTreeSet<String>,
-    /// Whether all who name it leave it until it is used.
-    pub lazy: bool,
-    /// Whether somebody wants it on any platform.
-    anywhere: bool,
-}
-
-/// A package that no package server can give.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Unmirrorable {
-    /// The package's name.
-    pub name: String,
-    /// The package's uuid.
-    pub uuid: Uuid,
-    /// Its version, if the manifest has one.
-    pub version: Option<String>,
-    /// Why.
-    pub kind: UnmirrorableKind,
-    /// The git repository that clients clone.
-    pub repo_url: Option<String>,
-}
-
-/// Why no package server can give a package.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum UnmirrorableKind {
-    /// Added by the address of a git repository: clients never ask a package server for it.
-    Git,
-    /// The manifest has no tree hash, no Julia ships it, and no registry here knows the version.
-    Unhashed,
 }
 
 /// The registries that are here, to look packages up in.
@@ -226,17 +176,7 @@ impl Plan {
         }
         let resource = Resource::Artifact { tree: artifact.tree };
         let is_new = !self.artifacts.contains_key(&resource);
-        let wanted = self.artifacts.entry(resource).or_insert_with(WantedArtifact::lazily);
-        wanted.names.insert(artifact.name.clone());
-        wanted.packages.extend(owner.map(str::to_owned));
-        wanted.lazy &= artifact.lazy;
-        match &artifact.platform {
-            Some(tags) => _ = wanted.platforms.insert(triplet(tags)),
-            None => wanted.anywhere = true,
-        }
-        if wanted.anywhere {
-            wanted.platforms.clear();
-        }
+        self.artifacts.entry(resource).or_insert_with(WantedArtifact::lazily).add(artifact, owner);
         is_new.then_some(resource)
     }
 }
@@ -249,34 +189,6 @@ impl Selection {
         };
         applies && (self.lazy || !artifact.lazy)
     }
-}
-
-impl WantedPackage {
-    fn label(&self) -> Option<String> {
-        let name = self.name.as_deref()?;
-        Some(self.version.as_deref().map_or_else(|| name.to_owned(), |version| format!("{name} {version}")))
-    }
-}
-
-impl WantedArtifact {
-    /// Lazy until somebody says otherwise.
-    fn lazily() -> Self {
-        Self { lazy: true, ..Self::default() }
-    }
-
-    fn label(&self) -> Option<String> {
-        let name = self.names.first()?;
-        Some(self.packages.first().map_or_else(|| name.clone(), |owner| format!("{name} of {owner}")))
-    }
-}
-
-/// The triplet of an artifact's tags; where they make none, the tags that there are.
-fn triplet(tags: &Tags) -> String {
-    let tag = |key: &str| tags.get(key).map(String::as_str);
-    Platform::from_tags(tags).map_or_else(
-        || ["arch", "os", "libc", "call_abi"].into_iter().filter_map(tag).collect::<Vec<_>>().join("-"),
-        |platform| platform.to_string(),
-    )
 }
 
 #[cfg(test)]
@@ -402,25 +314,6 @@ mod tests {
         let wanted = &plan.artifacts[&artifact('1')];
         assert_eq!((wanted.lazy, wanted.platforms.len(), wanted.names.len()), (false, 0, 2));
         assert_eq!(wanted.packages.first().map(String::as_str), Some(U1), "without a name its uuid");
-    }
-
-    #[test]
-    fn triplets_are_those_of_julia_and_odd_tags_stay_readable() {
-        let tags = |text: &str| -> Tags {
-            text.split(' ').filter_map(|tag| tag.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect()
-        };
-        for (text, expected) in [
-            ("os=linux arch=x86_64", "x86_64-linux-gnu"),
-            ("os=linux arch=x86_64 libc=musl", "x86_64-linux-musl"),
-            ("os=linux arch=armv7l call_abi=eabihf libc=glibc", "armv7l-linux-gnueabihf"),
-            ("os=macos arch=aarch64", "aarch64-apple-darwin"),
-            ("os=windows arch=i686", "i686-w64-mingw32"),
-            ("os=linux", "linux"),
-            ("os=linux arch=sparc", "sparc-linux"),
-            ("os=linux arch=x86_64 libc=uclibc", "x86_64-linux-uclibc"),
-        ] {
-            assert_eq!(triplet(&tags(text)), expected, "{text}");
-        }
     }
 
     proptest! {

@@ -23,7 +23,7 @@ pub(super) async fn refresh(mirror: &Arc<Mirror>, patience: Patience) -> Vec<Reg
         reports.push(RegistryReport::new(*registry, outcome));
     }
     let unlisted = |problem: &RegistryProblem| problem.registry.is_none_or(|registry| !listed.contains(&registry));
-    reports.extend(problems.into_iter().filter(unlisted).map(failed));
+    reports.extend(problems.into_iter().filter(unlisted).map(|problem| failed(&problem)));
     if reports.is_empty() {
         let why =
             if mirror.is_offline() { "no registry is here, and no upstream" } else { "no upstream lists a registry" };
@@ -45,7 +45,7 @@ pub(super) async fn here(mirror: &Arc<Mirror>) -> Vec<RegistryReport> {
     listed.into_iter().map(sized).collect()
 }
 
-fn failed(problem: RegistryProblem) -> RegistryReport {
+fn failed(problem: &RegistryProblem) -> RegistryReport {
     match problem.registry {
         Some(registry) => RegistryReport::new(registry, Outcome::failed(&problem.reason)),
         None => RegistryReport::unknown(Outcome::failed(&problem.to_string())),
