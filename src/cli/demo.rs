@@ -88,18 +88,18 @@ async fn show(mirror: &Arc<Mirror>, report: &Report, address: SocketAddr, folder
     let client = reqwest::Client::new();
     let server = format!("http://{address}");
     let closure = closure(report);
-    let mut served = 0;
+    let mut bytes = 0;
     for resource in &closure {
         let body = client.get(format!("{server}{resource}")).send().await?.error_for_status()?.bytes().await?;
         let contents = hash_tar_gz(&body[..], mirror.limits(), |_| false)?;
         let tree = resource.tree();
         ensure!(contents.strict == tree || contents.lenient == tree, "{resource} was served wrong");
-        served += body.len();
+        bytes += body.len();
     }
     say(&format!(
         "served the whole closure, {} resources, {}, each with the tree hash in its name",
         closure.len(),
-        super::table::bytes(served as u64)
+        super::table::bytes(bytes as u64)
     ));
 
     step("3. Something that did not cross");

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::mirror::limits;
 use crate::protocol::Kind;
 use crate::verify::verify;
+use std::fmt::Write as _;
 
 pub(super) fn run(config: &Config) -> anyhow::Result<Outcome> {
     let store = open_store(config)?;
@@ -22,10 +23,10 @@ pub(super) fn run(config: &Config) -> anyhow::Result<Outcome> {
         let mut text = format!("{} files, {} verified\n", report.checked, bytes(report.bytes));
         for damaged in &report.damaged {
             let place = damaged.quarantine.as_ref().map_or("still in place".into(), |to| to.display().to_string());
-            text += &format!("damaged: {}: {} ({place})\n", damaged.resource, damaged.problem);
+            let _ = writeln!(text, "damaged: {}: {} ({place})", damaged.resource, damaged.problem);
         }
         for unreadable in &report.unreadable {
-            text += &format!("unreadable: {}: {}\n", unreadable.resource, unreadable.problem);
+            let _ = writeln!(text, "unreadable: {}: {}", unreadable.resource, unreadable.problem);
         }
         print(&text)?;
     }

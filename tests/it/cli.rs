@@ -80,7 +80,7 @@ fn the_example_configuration_shows_every_key_with_its_default() {
     toml::from_str::<Settings>(&text.replace("#: ", "")).unwrap();
     let default = airlock::config::Config::new(Settings::default(), Settings::default()).unwrap();
     assert_eq!(format!("{explained:?}"), format!("{default:?}"));
-    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config.rs")).unwrap();
+    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/settings.rs")).unwrap();
     let keys = source.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": Option<"));
     for (key, _) in keys {
         let key = key.replace('_', "-");

@@ -26,7 +26,9 @@ async fn three() -> (Scene, [RegistryTree; 3]) {
     let mut site = Site::empty();
     let states = ["one", "two", "three"].map(|text| registry(&mut site, text));
     let scene = Scene::with(site).await;
-    Flavor::ALL.iter().for_each(|flavor| scene.upstream.remove(&format!("/{}", flavor.file_name())));
+    for flavor in Flavor::ALL {
+        scene.upstream.remove(&format!("/{}", flavor.file_name()));
+    }
     (scene, states)
 }
 
