@@ -8,6 +8,7 @@ pub mod config;
 pub mod fault;
 pub mod julia;
 pub mod mirror;
+pub mod prewarm;
 pub mod protocol;
 pub mod sample;
 pub mod server;

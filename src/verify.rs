@@ -86,7 +86,7 @@ fn check(
     let found = check_one(store, limits, resource);
     let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
     match found {
-        Ok(None) => return,
+        Ok(None) => {}
         Ok(Some((bytes, None))) => {
             report.checked += 1;
             report.bytes += bytes;

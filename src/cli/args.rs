@@ -80,12 +80,13 @@ pub(super) struct ServeArgs {
 #[derive(Debug, clap::Args)]
 struct Upstream {
     /// Package server to fetch from; repeat for more, asked in order [default:
-    /// https://pkg.julialang.org]
+    /// the official one, pkg.julialang.org]
     #[arg(long, env = "AIRLOCK_UPSTREAM", value_name = "URL", value_delimiter = ',')]
     upstream: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct PrewarmArgs {
     #[command(flatten)]
     upstream: Upstream,

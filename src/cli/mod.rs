@@ -5,7 +5,9 @@
 
 mod args;
 mod completions;
+mod demo;
 mod misses;
+mod prewarm;
 mod progress;
 mod serve;
 mod table;
@@ -63,7 +65,8 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
     start_log(config.log, log_level.unwrap_or_else(|| command.default_log_level()))?;
     match command {
         Command::Serve(_) => runtime()?.block_on(serve::run(&config)),
-        Command::Prewarm(_) | Command::Demo(_) => Ok(Outcome::Incomplete),
+        Command::Prewarm(args) => runtime()?.block_on(prewarm::run(&config, args.paths)),
+        Command::Demo(args) => runtime()?.block_on(demo::run(config, args.exit)),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
         Command::Verify(_) => verify::run(&config),
         Command::Completions { shell } => completions::run(shell),

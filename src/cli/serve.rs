@@ -15,12 +15,13 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
     let mirror = Mirror::start(open_store(config)?, sources(config)?, config);
     let address = listener.local_addr()?;
     let cache = mirror.store().root().display().to_string();
+    // Before anybody is told that it serves: until then a SIGHUP would end the process.
+    let (rescans, stop) = (rescan_on_hangup(&mirror)?, stop_signal()?);
     match config.upstreams.as_slice() {
         [] => tracing::info!(cache, "serving at http://{address}, offline"),
         upstreams => tracing::info!(cache, "serving at http://{address}, fetching from {}", upstreams.join(", ")),
     }
-    let rescans = rescan_on_hangup(&mirror)?;
-    server::serve(listener, App::new(Arc::clone(&mirror), config.clone()), stop_signal()?).await;
+    server::serve(listener, App::new(Arc::clone(&mirror), config.clone()), stop).await;
     rescans.abort();
     mirror.close().await;
     Ok(Outcome::Complete)

@@ -48,32 +48,84 @@ pub struct Download {
 impl ArtifactsToml {
     /// Reads the file, in the order of the artifacts' names.
     pub fn parse(text: &str) -> Result<Vec<Artifact>, FormatError> {
-        let document = Document::parse(text)?;
-        let mut artifacts = Vec::new();
-        for value in document.root().values() {
-            let name = value.key()?;
-            if value.is_table() {
-                artifacts.push(artifact(name, value.table()?, false)?);
-                continue;
-            }
-            for table in value.tables()? {
-                artifacts.push(artifact(name, table, true)?);
+        entries(Document::parse(text)?.root()).map(|entry| entry?.whole()).collect()
+    }
+
+    /// Reads what can be read, and says what cannot: Julia stumbles over a broken entry only when
+    /// that one is wanted, and over a broken `download` only when the package server has nothing.
+    pub fn parse_leniently(text: &str) -> (Vec<Artifact>, Vec<FormatError>) {
+        let document = match Document::parse(text) {
+            Ok(document) => document,
+            Err(error) => return (Vec::new(), vec![error]),
+        };
+        let (mut artifacts, mut problems) = (Vec::new(), Vec::new());
+        for entry in entries(document.root()) {
+            match entry.and_then(Entry::partly) {
+                Ok((artifact, problem)) => {
+                    artifacts.push(artifact);
+                    problems.extend(problem);
+                }
+                Err(error) => problems.push(error),
             }
         }
-        Ok(artifacts)
+        (artifacts, problems)
     }
 }
 
-fn artifact(name: &str, table: Table<'_>, platform_specific: bool) -> Result<Artifact, FormatError> {
-    let downloads = table.get("download").map(Value::tables).transpose()?.unwrap_or_default();
-    Ok(Artifact {
-        name: name.to_owned(),
-        tree: table.need("git-tree-sha1")?.tree()?,
-        lazy: table.flag("lazy")?,
-        platform_specific,
-        tags: tags(table)?,
-        downloads: downloads.into_iter().map(download).collect::<Result<_, _>>()?,
+/// One table of the file.
+#[derive(Clone, Copy)]
+struct Entry<'d> {
+    name: &'d str,
+    table: Table<'d>,
+    platform_specific: bool,
+}
+
+fn entries(root: Table<'_>) -> impl Iterator<Item = Result<Entry<'_>, FormatError>> {
+    root.values().flat_map(|value| match entries_of(value) {
+        Ok(entries) => entries.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
     })
+}
+
+fn entries_of(value: Value<'_>) -> Result<Vec<Entry<'_>>, FormatError> {
+    let name = value.key()?;
+    if value.is_table() {
+        return Ok(vec![Entry { name, table: value.table()?, platform_specific: false }]);
+    }
+    let tables = value.tables()?.into_iter();
+    Ok(tables.map(|table| Entry { name, table, platform_specific: true }).collect())
+}
+
+impl Entry<'_> {
+    fn whole(self) -> Result<Artifact, FormatError> {
+        Ok(Artifact { downloads: self.downloads()?, ..self.artifact()? })
+    }
+
+    /// The artifact, and what is wrong with the places to download it from.
+    fn partly(self) -> Result<(Artifact, Option<FormatError>), FormatError> {
+        let artifact = self.artifact()?;
+        Ok(match self.downloads() {
+            Ok(downloads) => (Artifact { downloads, ..artifact }, None),
+            Err(error) => (artifact, Some(error)),
+        })
+    }
+
+    /// Without the places to download it from.
+    fn artifact(self) -> Result<Artifact, FormatError> {
+        Ok(Artifact {
+            name: self.name.to_owned(),
+            tree: self.table.need("git-tree-sha1")?.tree()?,
+            lazy: self.table.flag("lazy")?,
+            platform_specific: self.platform_specific,
+            tags: tags(self.table)?,
+            downloads: Vec::new(),
+        })
+    }
+
+    fn downloads(self) -> Result<Vec<Download>, FormatError> {
+        let downloads = self.table.get("download").map(Value::tables).transpose()?.unwrap_or_default();
+        downloads.into_iter().map(download).collect()
+    }
 }
 
 /// Every other string is a tag. An array entry without `os` or `arch` is kept, though Julia skips
@@ -165,5 +217,19 @@ mod tests {
             assert_eq!(ArtifactsToml::parse(&text).unwrap_err().line, line, "{text}");
         }
         assert_eq!(ArtifactsToml::parse(""), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn read_leniently_one_broken_entry_leaves_the_others() {
+        let text = format!(
+            "[good]\ngit-tree-sha1='{TREE}'\n[bad]\ngit-tree-sha1='46e4'\n[[array]]\nos='linux'\n\
+             [[array]]\ngit-tree-sha1='{TREE}'\n[[array.download]]\nurl='u'\n"
+        );
+        let (artifacts, problems) = ArtifactsToml::parse_leniently(&text);
+        let names: Vec<_> = artifacts.iter().map(|a| (a.name.as_str(), a.platform_specific)).collect();
+        assert_eq!(names, [("array", true), ("good", false)]);
+        assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [5, 9, 4]);
+        let (artifacts, problems) = ArtifactsToml::parse_leniently("[a");
+        assert_eq!((artifacts.len(), problems.len()), (0, 1));
     }
 }

@@ -3,7 +3,7 @@
 use crate::julia::{Artifact, ArtifactsToml};
 use crate::protocol::{Kind, Resource};
 use crate::store::{Fact, HeldArtifact, Stamp};
-use crate::tree::{Contents, Limits, TreeError, hash_tar_gz};
+use crate::tree::{Contents, KeptFile, Limits, TreeError, hash_tar_gz};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -35,19 +35,25 @@ pub(super) fn judge(resource: &Resource, contents: &Contents) -> Result<(), Stri
     Err(format!("its tree hash is {}", contents.strict))
 }
 
-/// The artifacts that a tarball names. A file that cannot be read names none: Julia could not
-/// read it either.
-pub(super) fn held_artifacts(contents: &Contents) -> Vec<HeldArtifact> {
-    let mut held: Vec<_> = contents
-        .kept
-        .iter()
-        .filter_map(|file| ArtifactsToml::parse(str::from_utf8(&file.contents).ok()?).ok())
-        .flatten()
-        .map(hold)
-        .collect();
+/// The artifacts that a tarball names. What cannot be read names none: Julia could not read it
+/// either, and the package is what its name says all the same.
+pub(super) fn held_artifacts(resource: &Resource, contents: &Contents) -> Vec<HeldArtifact> {
+    let mut held: Vec<_> = contents.kept.iter().flat_map(|file| read_artifacts(resource, file)).map(hold).collect();
     held.sort_by(|a, b| (&a.name, a.tree, &a.platform).cmp(&(&b.name, b.tree, &b.platform)));
     held.dedup();
     held
+}
+
+fn read_artifacts(resource: &Resource, file: &KeptFile) -> Vec<Artifact> {
+    let Ok(text) = str::from_utf8(&file.contents) else {
+        tracing::warn!(%resource, file = ?file.path, "not UTF-8");
+        return Vec::new();
+    };
+    let (artifacts, problems) = ArtifactsToml::parse_leniently(text);
+    for problem in problems {
+        tracing::warn!(%resource, file = ?file.path, "{problem}");
+    }
+    artifacts
 }
 
 /// The part of an artifact that matters to a mirror.
@@ -64,7 +70,7 @@ pub fn verify_file(resource: &Resource, file: &Arc<File>, stamp: Stamp, limits: 
         error => Damage::Wrong(describe(&error)),
     })?;
     judge(resource, &contents).map_err(Damage::Wrong)?;
-    let artifacts = held_artifacts(&contents);
+    let artifacts = held_artifacts(resource, &contents);
     Ok(Fact { resource: *resource, stamp, strict: contents.strict, artifacts })
 }
 

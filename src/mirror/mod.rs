@@ -12,23 +12,26 @@ mod judge;
 mod memory;
 mod misses;
 mod names;
+mod patience;
+mod receive;
 mod refusal;
 mod registries;
 mod rescan;
+mod writer;
 
 pub use body::read;
-pub use fetch::Patience;
 pub use flight::{HOLD_BACK, Landed};
 pub use judge::{Damage, hold, verify_file};
 pub use memory::Health;
 pub use names::{LoadError, Name, load_registry};
+pub use patience::Patience;
 pub use refusal::Refusal;
-pub use registries::ListingAnswer;
+pub use registries::{ListingAnswer, RegistryProblem};
 
 use crate::config::Config;
 use crate::protocol::Resource;
 use crate::source::Source;
-use crate::store::{Client, Lookup, OpenFile, Store};
+use crate::store::{Client, Lookup, OpenFile, Stamp, Store};
 use crate::tree::Limits;
 use bytes::Bytes;
 use flight::{Flight, Head};
@@ -186,7 +189,7 @@ impl Mirror {
                 self.counters.hits.fetch_add(1, Ordering::Relaxed);
                 return Ok(hit);
             }
-            Ok(None) => self.from_flight(resource, ask).await,
+            Ok(None) => self.join_flight(resource, ask).await,
             Err(refusal) => Err(refusal),
         };
         match &found {
@@ -198,11 +201,15 @@ impl Mirror {
 
     /// Brings a resource here, for prewarm. Returns its size and whether it was here already.
     pub async fn fetch(self: &Arc<Self>, resource: &Resource, patience: Patience) -> Result<(u64, bool), Refusal> {
-        if let Some(hit) = self.look_up(resource).await?.verified() {
-            return Ok((hit.stamp.size, true));
-        }
+        let before = match self.look_up(resource).await? {
+            Lookup::Verified(open, _) => return Ok((open.stamp.size, true)),
+            Lookup::Unverified(open) => Some(open.stamp),
+            Lookup::Absent => None,
+        };
         let landed = self.fly(resource, patience).landed().await?;
-        Ok((landed.size, false))
+        // A file that only had to be verified was here; a damaged one was replaced.
+        let here = before == Some(Stamp::of(&landed.file.metadata()?));
+        Ok((landed.size, here))
     }
 
     /// Stops the tasks and writes down what is not written yet. Flights end where they are.
@@ -231,7 +238,7 @@ impl Mirror {
         Ok(blocking(move || store.look_up(&resource)).await??)
     }
 
-    async fn from_flight(self: &Arc<Self>, resource: &Resource, ask: &Ask) -> Result<Found, Refusal> {
+    async fn join_flight(self: &Arc<Self>, resource: &Resource, ask: &Ask) -> Result<Found, Refusal> {
         if let Some(refusal) = self.refusal_at_once(resource) {
             return Err(refusal);
         }

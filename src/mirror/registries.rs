@@ -5,6 +5,7 @@ use crate::protocol::{Flavor, Listing, RegistryTree, Uuid};
 use crate::source::{Fault, Source};
 use crate::store::{Generation, is_superseded};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,32 @@ pub enum ListingAnswer {
     NoFlavor,
     /// No registry here at all.
     Nothing,
+}
+
+/// What could not be had of a source's registries.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RegistryProblem {
+    /// The registry; `None` when it is the listing itself.
+    pub registry: Option<RegistryTree>,
+    /// The source.
+    pub source: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl RegistryProblem {
+    fn new(source: &str, registry: Option<RegistryTree>, reason: &dyn fmt::Display) -> Self {
+        Self { registry, source: source.to_owned(), reason: reason.to_string() }
+    }
+}
+
+impl fmt::Display for RegistryProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.registry {
+            Some(registry) => write!(f, "{} of {}: {}", registry.uuid, self.source, self.reason),
+            None => write!(f, "the listing of {}: {}", self.source, self.reason),
+        }
+    }
 }
 
 impl Mirror {
@@ -75,36 +102,60 @@ impl Mirror {
     }
 
     /// Asks every source for its listings once, and publishes what is new. Returns what could not
-    /// be had, for people.
-    pub async fn refresh_registries(self: &Arc<Self>, patience: Patience) -> Vec<String> {
+    /// be had.
+    pub async fn refresh_registries(self: &Arc<Self>, patience: Patience) -> Vec<RegistryProblem> {
         let mut problems = Vec::new();
+        let mut unreachable = BTreeSet::new();
         for flavor in Flavor::ALL {
             // A registry follows the first source that lists it; the others fill in.
             let mut settled = BTreeSet::new();
             for (index, source) in self.sources.iter().enumerate() {
-                match self.ask_listing(index, source.as_ref(), flavor).await {
-                    Ok(listing) => self.offer_all((flavor, source.name()), &listing, &mut settled, patience).await,
-                    Err(Fault::NotFound) => Vec::new(),
-                    Err(fault) => vec![format!("{}/{}: {fault}", source.name(), flavor.file_name())],
+                if unreachable.contains(&index) {
+                    continue;
                 }
-                .into_iter()
-                .for_each(|problem| problems.push(problem));
+                match self.ask_listing(index, source.as_ref(), flavor, patience).await {
+                    Ok(listing) => {
+                        problems
+                            .extend(self.offer_all((flavor, source.name()), &listing, &mut settled, patience).await);
+                    }
+                    Err(Fault::NotFound) => {}
+                    Err(fault) => {
+                        problems.push(RegistryProblem::new(source.name(), None, &fault));
+                        // Its other flavors would only take as long to fail.
+                        unreachable.extend(matches!(fault, Fault::Connect(_)).then_some(index));
+                    }
+                }
             }
         }
         self.listings.send_modify(|progress| progress.asked = true);
+        problems.sort_unstable();
+        problems.dedup();
         for problem in &problems {
             tracing::warn!("registries: {problem}");
         }
         problems
     }
 
-    async fn ask_listing(&self, index: usize, source: &dyn Source, flavor: Flavor) -> Result<Listing, Fault> {
-        let listing = source.listing(flavor).await;
-        match &listing {
-            Err(fault) if fault.is_unreachable() => self.memory.unreached(index, fault),
-            _ => self.memory.reached(index),
+    /// Asks again where that may help, unless clients wait.
+    async fn ask_listing(
+        &self,
+        index: usize,
+        source: &dyn Source,
+        flavor: Flavor,
+        patience: Patience,
+    ) -> Result<Listing, Fault> {
+        let mut round = 1;
+        loop {
+            let listing = source.listing(flavor).await;
+            match &listing {
+                Err(fault) if fault.is_unreachable() => self.memory.unreached(index, fault),
+                _ => self.memory.reached(index),
+            }
+            let pause = listing.as_ref().err().and_then(|fault| patience.pause_before_listing(round, fault));
+            let Some(pause) = pause else { return listing };
+            tokio::time::sleep(pause).await;
+            round += 1;
         }
-        listing
     }
 
     async fn offer_all(
@@ -113,7 +164,7 @@ impl Mirror {
         listing: &Listing,
         settled: &mut BTreeSet<Uuid>,
         patience: Patience,
-    ) -> Vec<String> {
+    ) -> Vec<RegistryProblem> {
         let mut problems = Vec::new();
         for registry in listing.iter() {
             if settled.contains(&registry.uuid) {
@@ -121,7 +172,7 @@ impl Mirror {
             }
             match self.offer(from, registry, patience).await {
                 Ok(()) => _ = settled.insert(registry.uuid),
-                Err(refusal) => problems.push(format!("{} of {}: {refusal}", registry.uuid, from.1)),
+                Err(refusal) => problems.push(RegistryProblem::new(from.1, Some(registry), &refusal)),
             }
         }
         problems
@@ -153,8 +204,10 @@ impl Mirror {
                 return Ok(false);
             }
             listing.set(registry);
-            store.publish_listing(flavor, &listing)?;
-            store.append_generation(&offered).map(|()| true)
+            // The log first: a crash in between publishes it again, the other way round it would
+            // never be logged.
+            store.append_generation(&offered)?;
+            store.publish_listing(flavor, &listing).map(|()| true)
         });
         if published.await?? {
             tracing::info!(registry = %registry.uuid, tree = %registry.tree, source, "published in /{}", flavor.file_name());

@@ -218,13 +218,14 @@ async fn send(stream: &mut TcpStream, request: &Request, whole: &[u8], how: Body
             whole.len()
         ),
     };
-    head += &if how.chunked {
+    let framing = if how.chunked {
         "Transfer-Encoding: chunked\r\n".to_owned()
     } else {
         format!("Content-Length: {}\r\n", body.len())
     };
+    head.push_str(&framing);
     if !how.no_etag {
-        head += &format!("ETag: {etag}\r\n");
+        head.push_str(&["ETag: ", &etag, "\r\n"].concat());
     }
     stream.write_all((head + "\r\n").as_bytes()).await?;
     if request.method == "HEAD" {

@@ -137,8 +137,8 @@ async fn two_processes_on_one_cache_fetch_a_resource_once() {
     }
     let second = tokio::spawn(fetch(second));
     gate.open();
-    let (size, _) = first.await.unwrap();
-    assert_eq!(second.await.unwrap().0, size);
+    let bytes = first.await.unwrap().0;
+    assert_eq!(second.await.unwrap().0, bytes);
     assert_eq!(scene.upstream.gets(&path), 1);
 }
 

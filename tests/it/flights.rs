@@ -7,10 +7,10 @@ use airlock::sample::{Body, Fault, Gate, Site, Then};
 use airlock::tree::TarEntry;
 use futures_util::StreamExt as _;
 
-/// An artifact that gzip cannot make small, so that its body is about `size` bytes long.
-pub(crate) fn big_site(size: usize) -> (Site, Resource) {
+/// An artifact that gzip cannot make small, so that its body is about this many bytes long.
+pub(crate) fn big_site(bytes: usize) -> (Site, Resource) {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let noise = (0..size / 8).flat_map(|_| {
+    let noise = (0..bytes / 8).flat_map(|_| {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;

@@ -26,7 +26,9 @@ async fn three() -> (Scene, [RegistryTree; 3]) {
     let mut site = Site::empty();
     let states = ["one", "two", "three"].map(|text| registry(&mut site, text));
     let scene = Scene::with(site).await;
-    Flavor::ALL.iter().for_each(|flavor| scene.upstream.remove(&format!("/{}", flavor.file_name())));
+    for flavor in Flavor::ALL {
+        scene.upstream.remove(&format!("/{}", flavor.file_name()));
+    }
     (scene, states)
 }
 
@@ -54,7 +56,7 @@ async fn the_flavor_is_chosen_as_pkgserver_does() {
     list(&scene.upstream, Flavor::Conservative, old);
     list(&scene.upstream, Flavor::Eager, new);
     let airlock = Airlock::quiet(&scene.online()).await;
-    assert_eq!(airlock.mirror.refresh_registries(PATIENCE).await, Vec::<String>::new());
+    assert_eq!(airlock.mirror.refresh_registries(PATIENCE).await, []);
     for (path, headers, expected) in [
         ("/registries", vec![], old),
         ("/registries", vec![("julia-registry-preference", "eager")], new),

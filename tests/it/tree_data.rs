@@ -14,7 +14,7 @@ fn test_data(name: &str) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    eprintln!("SKIPPED: no test data at {} (set AIRLOCK_TEST_DATA)", path.display());
+    crate::support::skip(&format!("data: {} is not there", path.display()));
     None
 }
 

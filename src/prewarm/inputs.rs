@@ -1,0 +1,215 @@
+//! From paths to what the files there name.
+//!
+//! A file that cannot be used does not stop the others: it becomes an input with an error.
+
+use super::walk::walk;
+use crate::julia::{Artifact, ArtifactsToml, FileKind, FormatError, Manifest, MissList, MissListError, SniffError};
+use fs_err as fs;
+use std::collections::HashSet;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// A folder that holds a file of this name is passed over, unless it was named itself.
+pub const IGNORE_FILE: &str = ".airlockignore";
+
+/// Longest file that is read, in bytes. The longest manifests there are have less than one million.
+const LONGEST: u64 = 64 << 20;
+
+/// A file that was named, or found in a folder that was.
+#[derive(Debug)]
+pub struct Input {
+    /// As it was named or found.
+    pub path: PathBuf,
+    /// What it is, as far as that could be told.
+    pub kind: Option<FileKind>,
+    /// What is in it.
+    pub content: Result<Content, InputError>,
+}
+
+/// What is in an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Packages.
+    Manifest(Manifest),
+    /// Artifacts.
+    Artifacts(Vec<Artifact>),
+    /// Anything.
+    Misses(MissList),
+}
+
+/// Why a path gives no input. Each message names the file, and the line where there is one.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// Nothing has this name.
+    #[error("{path}: no such file or folder", path = .0.display())]
+    Missing(PathBuf),
+    /// A folder without anything to read.
+    #[error("{path}: no manifest, Artifacts.toml or list of misses in it; folders with a file {IGNORE_FILE} were passed over", path = .0.display())]
+    Nothing(PathBuf),
+    /// A project nobody has resolved.
+    #[error("{path}: this project has no manifest, so it says nothing about versions: resolve it and keep its Manifest.toml", path = .0.display())]
+    NoManifest(PathBuf),
+    /// The file system said no; the message names the file.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    /// Far beyond what Julia writes.
+    #[error("{path}: larger than {LONGEST} bytes", path = .0.display())]
+    TooLong(PathBuf),
+    /// Not text.
+    #[error("{path}: line {line}: not UTF-8", path = path.display())]
+    Encoding {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+    },
+    /// Some other file.
+    #[error("{path}: {error}", path = path.display())]
+    Kind {
+        /// The file.
+        path: PathBuf,
+        /// What it is, or where it is broken.
+        error: SniffError,
+    },
+    /// Broken.
+    #[error("{path}: {error}", path = path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Where and how.
+        error: FormatError,
+    },
+    /// A broken list of misses.
+    #[error("{path}: {error}", path = path.display())]
+    Misses {
+        /// The file.
+        path: PathBuf,
+        /// Where and how.
+        error: MissListError,
+    },
+}
+
+/// Reads what is named, in this order, and what is in the folders that are named, by path. A file
+/// that is reached twice is read once. Blocks.
+pub fn read_inputs(paths: &[PathBuf]) -> Vec<Input> {
+    let mut seen = HashSet::new();
+    let found = paths.iter().flat_map(|path| if path.is_dir() { walk(path) } else { vec![(path.clone(), Ok(()))] });
+    let once = found.filter(|(path, _)| seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
+    once.map(|(path, found)| match found {
+        Ok(()) => read_input(path),
+        Err(error) => Input { kind: kind_by_name(&path), path, content: Err(error) },
+    })
+    .collect()
+}
+
+fn read_input(path: PathBuf) -> Input {
+    let text = match read_text(&path) {
+        Ok(text) => text,
+        Err(error) => return Input { kind: kind_by_name(&path), path, content: Err(error) },
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match FileKind::recognise(&name, &text) {
+        Ok(kind) => Input { content: parse(&path, kind, &text), kind: Some(kind), path },
+        Err(error) => {
+            let content = Err(InputError::Kind { path: path.clone(), error });
+            Input { kind: kind_by_name(&path), path, content }
+        }
+    }
+}
+
+fn kind_by_name(path: &Path) -> Option<FileKind> {
+    FileKind::by_name(path.file_name()?.to_str()?)
+}
+
+fn read_text(path: &Path) -> Result<String, InputError> {
+    let file = fs::File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => InputError::Missing(path.to_owned()),
+        _ => error.into(),
+    })?;
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(InputError::TooLong(path.to_owned()));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let newlines = error.as_bytes().iter().take(good).filter(|&&byte| byte == b'\n').count();
+        InputError::Encoding { path: path.to_owned(), line: newlines + 1 }
+    })
+}
+
+fn parse(path: &Path, kind: FileKind, text: &str) -> Result<Content, InputError> {
+    let format = |error| InputError::Format { path: path.to_owned(), error };
+    match kind {
+        FileKind::Manifest => Manifest::parse(text).map(Content::Manifest).map_err(format),
+        FileKind::Artifacts => ArtifactsToml::parse(text).map(Content::Artifacts).map_err(format),
+        FileKind::MissList => {
+            let misses = MissList::parse(text).map(Content::Misses);
+            misses.map_err(|error| InputError::Misses { path: path.to_owned(), error })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes one file and reads it as if it were named on the command line.
+    fn read(name: &str, content: &[u8]) -> (Option<FileKind>, Result<Content, String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        let [input] = <[Input; 1]>::try_from(read_inputs(std::slice::from_ref(&path))).unwrap();
+        let strip = |error: InputError| error.to_string().replace(&format!("{}: ", path.display()), "<file> ");
+        (input.kind, input.content.map_err(strip))
+    }
+
+    #[test]
+    fn a_named_file_is_what_its_content_says() {
+        let tree = "git-tree-sha1='4b825dc642cb6eb9a060e54bf8d69288fbee4904'";
+        let manifest = "[[A]]\nuuid='7876af07-990d-54b4-ab0e-23690620f79a'";
+        for (name, text, kind) in [
+            ("locked", manifest, FileKind::Manifest),
+            ("Artifacts.toml", manifest, FileKind::Manifest),
+            ("binaries", &format!("[a]\n{tree}"), FileKind::Artifacts),
+            ("Manifest.toml", "# airlock misses\n", FileKind::MissList),
+            ("Manifest.toml", "", FileKind::Manifest),
+        ] {
+            let (found, content) = read(name, text.as_bytes());
+            assert_eq!((found, content.is_ok()), (Some(kind), true), "{name} {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_file_and_line() {
+        for (name, bytes, message) in [
+            ("Manifest.toml", &b"[[A]]\n\nuuid='x'"[..], "<file> line 3: \"x\" is not a uuid"),
+            ("Manifest.toml", b"a = = b", "<file> line 1: "),
+            ("Artifacts.toml", b"\n[a]\ngit-tree-sha1='x'", "<file> line 3: \"x\" is not a tree hash"),
+            ("list", b"# airlock misses\n/artifact/x\n", "<file> line 2: "),
+            ("Manifest.toml", b"a='1'\nb='\xff'", "<file> line 2: not UTF-8"),
+            ("Project.toml", b"[deps]\nA='x'", "<file> this is a project, not a manifest"),
+            ("notes", b"", "<file> the file is empty"),
+        ] {
+            let error = read(name, bytes).1.unwrap_err();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_path_to_nothing_is_an_input_and_a_file_counts_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = folder.path().join("Manifest.toml");
+        fs::write(&manifest, "").unwrap();
+        let gone = folder.path().join("gone");
+        let inputs = read_inputs(&[manifest.clone(), gone.clone(), folder.path().to_owned(), gone.clone()]);
+        assert_eq!(inputs.iter().map(|input| &input.path).collect::<Vec<_>>(), [&manifest, &gone]);
+        assert!(matches!(inputs[1].content, Err(InputError::Missing(_))));
+    }
+
+    #[test]
+    fn what_is_endless_is_not_read_to_its_end() {
+        let inputs = read_inputs(&["/dev/zero".into()]);
+        assert!(matches!(inputs[0].content, Err(InputError::TooLong(_))));
+    }
+}

@@ -1,0 +1,85 @@
+//! Prewarm: bring everything here that some files name, before anybody asks for it.
+//!
+//! Paths become inputs (`inputs.rs`, `walk.rs`), inputs become a plan (`plan.rs`, `wanted.rs`), the plan is
+//! worked off (`run.rs`, after `registries.rs` has brought the registries up to date), and what
+//! came of it is one report (`report.rs`). Nothing is kept between runs: what is here already is a
+//! hit, so a run that was stopped goes on where it was.
+
+mod inputs;
+mod outcome;
+mod plan;
+mod progress;
+mod registries;
+mod report;
+mod run;
+mod walk;
+mod wanted;
+
+pub use inputs::{Content, IGNORE_FILE, Input, InputError, read_inputs};
+pub use outcome::{Outcome, Status};
+pub use plan::{Plan, Selection};
+pub use progress::{Event, Progress};
+pub use report::{ArtifactReport, InputKind, InputReport, PackageReport, RegistryReport, Report, Totals};
+pub use run::run;
+pub use wanted::{Unmirrorable, UnmirrorableKind, WantedArtifact, WantedPackage};
+
+use crate::config::Config;
+use crate::julia::{ParsePlatformError, Platforms};
+use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
+
+/// Fetches at one time, unless somebody said otherwise: most packages are small, so it is the
+/// round trips that cost.
+pub const DEFAULT_JOBS: usize = 64;
+
+/// What to prewarm, and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Files and folders.
+    pub paths: Vec<PathBuf>,
+    /// The platforms whose artifacts are wanted.
+    pub platforms: Platforms,
+    /// Whether lazy artifacts are wanted.
+    pub lazy: bool,
+    /// Only say what is wanted and what of it is here. No upstream is asked.
+    pub dry_run: bool,
+    /// Fetches at one time.
+    pub jobs: usize,
+    /// How often a resource is tried.
+    pub attempts: u32,
+    /// Entries that no package server can serve do not make the run incomplete.
+    pub allow_unmirrorable: bool,
+    /// Ends the run early; what was fetched by then stays, and the report says what was not.
+    pub cancel: CancellationToken,
+}
+
+/// A request that makes no sense: wrong usage.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Names the known platforms.
+    #[error(transparent)]
+    Platform(#[from] ParsePlatformError),
+    /// Nothing to read.
+    #[error("name at least one file or folder to prewarm")]
+    NoPaths,
+}
+
+impl Request {
+    /// What the configuration says about these paths.
+    pub fn new(paths: Vec<PathBuf>, config: &Config) -> Result<Self, RequestError> {
+        if paths.is_empty() {
+            return Err(RequestError::NoPaths);
+        }
+        let platforms = config.prewarm.platforms.iter().map(|platform| platform.parse::<Platforms>());
+        Ok(Self {
+            paths,
+            platforms: platforms.collect::<Result<_, _>>()?,
+            lazy: config.prewarm.lazy,
+            dry_run: config.prewarm.dry_run,
+            jobs: config.jobs.unwrap_or(DEFAULT_JOBS),
+            attempts: config.prewarm.attempts,
+            allow_unmirrorable: config.prewarm.allow_unmirrorable,
+            cancel: CancellationToken::new(),
+        })
+    }
+}

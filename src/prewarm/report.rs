@@ -1,0 +1,300 @@
+//! What a run came to, as one document. Every key is always there, `null` where nothing is known,
+//! and the order depends on nothing but the content.
+
+use super::outcome::one_line;
+use super::run::Done;
+use super::{Content, Input, Outcome, Request, Status, Unmirrorable, WantedArtifact, WantedPackage};
+use crate::julia::FileKind;
+use crate::protocol::{GENERAL, RegistryTree, Resource, TreeHash, Uuid};
+use serde::Serialize;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The files that were read, and the paths that gave none.
+    pub inputs: Vec<InputReport>,
+    /// Registries, by uuid and tree.
+    pub registries: Vec<RegistryReport>,
+    /// Packages, by name, uuid, version and tree.
+    pub packages: Vec<PackageReport>,
+    /// Artifacts, by package, names and tree.
+    pub artifacts: Vec<ArtifactReport>,
+    /// What no package server can give, by name.
+    pub unmirrorable: Vec<Unmirrorable>,
+    /// How many packages are standard libraries.
+    pub standard_libraries: usize,
+    /// How many packages are folders on the machine that wrote the manifest.
+    pub local_paths: usize,
+    /// Over registries, packages and artifacts.
+    pub totals: Totals,
+    /// Packages that are not here, so that their artifacts are not known.
+    pub unopened_packages: usize,
+    #[serde(skip)]
+    dry_run: bool,
+    #[serde(skip)]
+    allow_unmirrorable: bool,
+}
+
+/// An input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InputReport {
+    /// As it was named or found.
+    pub path: String,
+    /// What it is, if that could be told.
+    pub kind: Option<InputKind>,
+    /// The format of a manifest.
+    pub manifest_format: Option<String>,
+    /// The Julia that wrote a manifest.
+    pub julia_version: Option<String>,
+    /// Why it could not be used, with file and line.
+    pub error: Option<String>,
+    /// What the reader was not sure of.
+    pub warnings: Vec<String>,
+}
+
+/// What an input is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputKind {
+    /// A manifest.
+    Manifest,
+    /// An `Artifacts.toml`.
+    Artifacts,
+    /// A list of misses.
+    Misses,
+}
+
+/// A registry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct RegistryReport {
+    /// Its uuid.
+    pub uuid: Uuid,
+    /// Its tree; unknown until an upstream was asked.
+    pub tree: Option<TreeHash>,
+    /// What came of it.
+    pub status: Status,
+    /// Its size, if it is here.
+    pub bytes: Option<u64>,
+    /// In words, if it failed.
+    pub reason: Option<String>,
+}
+
+/// A package.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct PackageReport {
+    /// Its name.
+    pub name: Option<String>,
+    /// Its uuid.
+    pub uuid: Uuid,
+    /// Its version.
+    pub version: Option<String>,
+    /// The tree of the version.
+    pub tree: TreeHash,
+    /// What came of it.
+    pub status: Status,
+    /// Its size, if it is here.
+    pub bytes: Option<u64>,
+    /// In words, if it failed.
+    pub reason: Option<String>,
+}
+
+/// An artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ArtifactReport {
+    /// Its tree.
+    pub tree: TreeHash,
+    /// All that it is called.
+    pub names: Vec<String>,
+    /// The package that names it, of several the first by name; `null` if only an input does.
+    pub package: Option<String>,
+    /// The platforms that it is for, as triplets; empty for any.
+    pub platforms: Vec<String>,
+    /// Whether Pkg leaves it until it is used.
+    pub lazy: bool,
+    /// What came of it.
+    pub status: Status,
+    /// Its size, if it is here.
+    pub bytes: Option<u64>,
+    /// In words, if it failed.
+    pub reason: Option<String>,
+}
+
+/// How many resources have which status, and the bytes of those that are here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Wanted and not here.
+    pub planned: usize,
+    /// Here before.
+    pub cached: usize,
+    /// Fetched by this run.
+    pub fetched: usize,
+    /// Not to be had.
+    pub failed: usize,
+    /// Of all that is here now.
+    pub bytes: u64,
+}
+
+impl Report {
+    pub(super) fn new(request: &Request, inputs: &[Input], registries: Vec<RegistryReport>, done: Done) -> Self {
+        let Done { plan, mut outcomes, opened } = done;
+        let skipped = if request.dry_run { Outcome::planned } else { Outcome::interrupted };
+        let mut outcome = |resource: &Resource| outcomes.remove(resource).unwrap_or_else(skipped);
+        let mut report = Self { registries, ..Self::empty(request) };
+        report.inputs = inputs.iter().map(InputReport::new).collect();
+        report.add_registries(plan.registries.iter().map(|at| (at, outcome(at))));
+        report.packages = plan.packages.iter().filter_map(|(at, of)| PackageReport::new(at, of, outcome(at))).collect();
+        report.packages.sort_unstable();
+        report.artifacts = plan.artifacts.iter().map(|(at, of)| ArtifactReport::new(at, of, outcome(at))).collect();
+        report.artifacts.sort_by(|a, b| (&a.package, &a.names, a.tree).cmp(&(&b.package, &b.names, b.tree)));
+        report.unopened_packages = plan.packages.len().saturating_sub(opened);
+        report.unmirrorable = plan.unmirrorable.into_iter().collect();
+        report.standard_libraries = plan.standard_libraries.len();
+        report.local_paths = plan.local_paths.len();
+        report.totals = report.count();
+        report
+    }
+
+    /// Nothing could even be read.
+    pub(super) fn unread(request: &Request, error: &io::Error) -> Self {
+        let error = Some(one_line(&error.to_string()));
+        let input = |path: &PathBuf| InputReport { error: error.clone(), ..InputReport::of(path) };
+        Self { inputs: request.paths.iter().map(input).collect(), ..Self::empty(request) }
+    }
+
+    fn empty(request: &Request) -> Self {
+        Self {
+            inputs: Vec::new(),
+            registries: Vec::new(),
+            packages: Vec::new(),
+            artifacts: Vec::new(),
+            unmirrorable: Vec::new(),
+            standard_libraries: 0,
+            local_paths: 0,
+            totals: Totals::default(),
+            unopened_packages: 0,
+            dry_run: request.dry_run,
+            allow_unmirrorable: request.allow_unmirrorable,
+        }
+    }
+
+    /// Whether all that was asked for is here. A dry run is complete when every input could be
+    /// read: it asks for no more.
+    pub fn is_complete(&self) -> bool {
+        let readable = self.inputs.iter().all(|input| input.error.is_none());
+        let here = self.totals.failed + self.totals.planned == 0;
+        let mirrorable = self.allow_unmirrorable || self.unmirrorable.is_empty();
+        readable && (self.dry_run || (here && mirrorable))
+    }
+
+    /// The exit code of the process: 0 if complete, else 1.
+    pub fn exit_code(&self) -> u8 {
+        u8::from(!self.is_complete())
+    }
+
+    /// The registries that an input names, beside those that upstream lists.
+    fn add_registries<'r>(&mut self, named: impl Iterator<Item = (&'r Resource, Outcome)>) {
+        for (resource, outcome) in named {
+            let Resource::Registry { uuid, tree } = *resource else { continue };
+            if !self.registries.iter().any(|known| (known.uuid, known.tree) == (uuid, Some(tree))) {
+                self.registries.push(RegistryReport::new(RegistryTree { uuid, tree }, outcome));
+            }
+        }
+        self.registries.sort_unstable();
+    }
+
+    fn count(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.registries.iter().for_each(|registry| totals.add(registry.status, registry.bytes));
+        self.packages.iter().for_each(|package| totals.add(package.status, package.bytes));
+        self.artifacts.iter().for_each(|artifact| totals.add(artifact.status, artifact.bytes));
+        totals
+    }
+}
+
+impl Totals {
+    fn add(&mut self, status: Status, bytes: Option<u64>) {
+        match status {
+            Status::Planned => self.planned += 1,
+            Status::Cached => self.cached += 1,
+            Status::Fetched => self.fetched += 1,
+            Status::Failed => self.failed += 1,
+        }
+        self.bytes = self.bytes.saturating_add(bytes.unwrap_or_default());
+    }
+}
+
+impl InputReport {
+    fn of(path: &Path) -> Self {
+        Self {
+            path: path.display().to_string(),
+            kind: None,
+            manifest_format: None,
+            julia_version: None,
+            error: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn new(input: &Input) -> Self {
+        let report = Self { kind: input.kind.map(InputKind::from), ..Self::of(&input.path) };
+        match &input.content {
+            Ok(Content::Manifest(manifest)) => Self {
+                manifest_format: Some(manifest.format.clone()),
+                julia_version: manifest.julia_version.clone(),
+                warnings: manifest.warnings.clone(),
+                ..report
+            },
+            Ok(Content::Artifacts(_) | Content::Misses(_)) => report,
+            Err(error) => Self { error: Some(one_line(&error.to_string())), ..report },
+        }
+    }
+}
+
+impl From<FileKind> for InputKind {
+    fn from(kind: FileKind) -> Self {
+        match kind {
+            FileKind::Manifest => Self::Manifest,
+            FileKind::Artifacts => Self::Artifacts,
+            FileKind::MissList => Self::Misses,
+        }
+    }
+}
+
+impl RegistryReport {
+    pub(super) fn new(RegistryTree { uuid, tree }: RegistryTree, outcome: Outcome) -> Self {
+        let Outcome { status, bytes, reason } = outcome;
+        Self { uuid, tree: Some(tree), status, bytes, reason }
+    }
+
+    /// A registry of which no tree is known. It speaks for General: what every client wants.
+    pub(super) fn unknown(outcome: Outcome) -> Self {
+        let Outcome { status, bytes, reason } = outcome;
+        Self { uuid: GENERAL, tree: None, status, bytes, reason }
+    }
+}
+
+impl PackageReport {
+    fn new(at: &Resource, package: &WantedPackage, outcome: Outcome) -> Option<Self> {
+        let WantedPackage { name, version } = package.clone();
+        let Outcome { status, bytes, reason } = outcome;
+        Some(Self { name, uuid: at.uuid()?, version, tree: at.tree(), status, bytes, reason })
+    }
+}
+
+impl ArtifactReport {
+    fn new(at: &Resource, artifact: &WantedArtifact, outcome: Outcome) -> Self {
+        let Outcome { status, bytes, reason } = outcome;
+        Self {
+            tree: at.tree(),
+            names: artifact.names.iter().cloned().collect(),
+            package: artifact.packages.first().cloned(),
+            platforms: artifact.platforms.iter().cloned().collect(),
+            lazy: artifact.lazy,
+            status,
+            bytes,
+            reason,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Working a plan off: many at once, never more than asked for.
+
+use super::{Event, Outcome, Plan, Progress, Report, Request, Selection, Status, read_inputs, registries};
+use crate::fault;
+use crate::mirror::{Mirror, Patience, Refusal, blocking, verify_file};
+use crate::protocol::{Kind, Resource};
+use crate::store::{HeldArtifact, Lookup, OpenFile};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+
+/// Brings everything here that the inputs name, or says what it would be. Never fails as a whole:
+/// the report says what did. Dropping it, or [`Request::cancel`], leaves what was fetched.
+pub async fn run(mirror: Arc<Mirror>, request: Request, progress: &dyn Progress) -> Report {
+    let paths = request.paths.clone();
+    let inputs = match blocking(move || read_inputs(&paths)).await {
+        Ok(inputs) => inputs,
+        Err(error) => return Report::unread(&request, &error),
+    };
+    let patience = Patience::prewarm(request.attempts);
+    let registries = if request.dry_run {
+        registries::here(&mirror).await
+    } else {
+        progress.event(&Event::Registries);
+        let refreshed = request.cancel.run_until_cancelled(registries::refresh(&mirror, patience)).await;
+        refreshed.unwrap_or_default()
+    };
+    mirror.load_names().await;
+    let selection = Selection { platforms: request.platforms.clone(), lazy: request.lazy };
+    let plan = Plan::new(selection, &inputs, mirror.registries());
+    let how = if request.dry_run { How::Look } else { How::Fetch(patience) };
+    let mut work = Work { mirror, plan, progress, outcomes: HashMap::new(), opened: 0 };
+    work.planned();
+    fault::point("prewarm.planned");
+    request.cancel.run_until_cancelled(work.all(how, request.jobs)).await;
+    fault::point("prewarm.done");
+    let Work { plan, outcomes, opened, .. } = work;
+    Report::new(&request, &inputs, registries, Done { plan, outcomes, opened })
+}
+
+/// A plan with what came of it.
+pub(super) struct Done {
+    pub(super) plan: Plan,
+    /// A resource without one was not come to.
+    pub(super) outcomes: HashMap<Resource, Outcome>,
+    /// How many packages were opened for their artifacts.
+    pub(super) opened: usize,
+}
+
+/// What to do for a resource.
+#[derive(Clone, Copy)]
+enum How {
+    /// See whether it is here.
+    Look,
+    /// Fetch it if it is not.
+    Fetch(Patience),
+}
+
+/// What came of a resource, and the artifacts that it names, where it is a package and here.
+struct Obtained {
+    outcome: Outcome,
+    artifacts: Option<Vec<HeldArtifact>>,
+}
+
+struct Work<'p> {
+    mirror: Arc<Mirror>,
+    plan: Plan,
+    progress: &'p dyn Progress,
+    outcomes: HashMap<Resource, Outcome>,
+    opened: usize,
+}
+
+impl Work<'_> {
+    /// Goes through the plan, which grows while it does. May be dropped at any point.
+    async fn all(&mut self, how: How, jobs: usize) {
+        let mut queue: VecDeque<_> = self.plan.resources().collect();
+        let mut running = FuturesUnordered::new();
+        loop {
+            while running.len() < jobs.max(1) {
+                let Some(resource) = queue.pop_front() else { break };
+                self.progress.event(&Event::Started { resource: &resource, name: &self.plan.label(&resource) });
+                running.push(obtain(Arc::clone(&self.mirror), resource, how));
+            }
+            let Some((resource, obtained)) = running.next().await else { return };
+            queue.extend(self.arrived(resource, obtained));
+        }
+    }
+
+    /// Writes down what came of a resource, and returns what it makes wanted.
+    fn arrived(&mut self, resource: Resource, obtained: Obtained) -> Vec<Resource> {
+        let Obtained { outcome, artifacts } = obtained;
+        self.progress.event(&Event::Done { resource: &resource, name: &self.plan.label(&resource), outcome: &outcome });
+        if resource.kind() == Kind::Package && outcome.status == Status::Fetched {
+            fault::point("prewarm.package");
+        }
+        self.outcomes.insert(resource, outcome);
+        let Some(artifacts) = artifacts else { return Vec::new() };
+        self.opened += 1;
+        let new = self.plan.open(&resource, &artifacts);
+        if !new.is_empty() {
+            self.planned();
+        }
+        new
+    }
+
+    fn planned(&self) {
+        self.progress.event(&Event::Planned { resources: self.plan.resources().count() });
+    }
+}
+
+async fn obtain(mirror: Arc<Mirror>, resource: Resource, how: How) -> (Resource, Obtained) {
+    let obtained = match how {
+        How::Fetch(patience) => fetch(&mirror, resource, patience).await,
+        How::Look => look(&mirror, resource).await,
+    };
+    (resource, obtained.unwrap_or_else(|refusal| Obtained { outcome: refusal.into(), artifacts: None }))
+}
+
+async fn fetch(mirror: &Arc<Mirror>, resource: Resource, patience: Patience) -> Result<Obtained, Refusal> {
+    let (bytes, cached) = mirror.fetch(&resource, patience).await?;
+    let artifacts = match resource.kind() {
+        Kind::Package => Some(held_artifacts(mirror, resource).await?),
+        Kind::Registry | Kind::Artifact => None,
+    };
+    Ok(Obtained { outcome: Outcome::here(bytes, cached), artifacts })
+}
+
+/// What a package that is here names. A package that is gone again, or changed, must not count as
+/// one without artifacts.
+async fn held_artifacts(mirror: &Arc<Mirror>, package: Resource) -> Result<Vec<HeldArtifact>, Refusal> {
+    let store = Arc::clone(mirror.store());
+    let fact = blocking(move || store.fact(&package)).await??;
+    fact.map(|fact| fact.artifacts)
+        .ok_or_else(|| Refusal::Store("it changed while its artifacts were looked up".to_owned()))
+}
+
+async fn look(mirror: &Arc<Mirror>, resource: Resource) -> Result<Obtained, Refusal> {
+    let absent = Obtained { outcome: Outcome::planned(), artifacts: None };
+    let store = Arc::clone(mirror.store());
+    Ok(match blocking(move || store.look_up(&resource)).await?? {
+        Lookup::Absent => absent,
+        Lookup::Verified(open, fact) => {
+            let artifacts = (resource.kind() == Kind::Package).then_some(fact.artifacts);
+            Obtained { outcome: Outcome::here(open.stamp.size, true), artifacts }
+        }
+        Lookup::Unverified(open) if resource.kind() == Kind::Package => {
+            let size = open.stamp.size;
+            let artifacts = open_unverified(mirror, resource, open).await?;
+            artifacts
+                .map_or(absent, |artifacts| Obtained { outcome: Outcome::here(size, true), artifacts: Some(artifacts) })
+        }
+        Lookup::Unverified(open) => Obtained { outcome: Outcome::here(open.stamp.size, true), artifacts: None },
+    })
+}
+
+/// Reads a package that came another way, without writing down that it is good. `None` if it is
+/// damaged: it will have to be fetched.
+async fn open_unverified(
+    mirror: &Arc<Mirror>,
+    package: Resource,
+    open: OpenFile,
+) -> io::Result<Option<Vec<HeldArtifact>>> {
+    let limits = mirror.limits().clone();
+    let verified = blocking(move || verify_file(&package, &Arc::new(open.file), open.stamp, &limits)).await?;
+    Ok(verified.ok().map(|fact| fact.artifacts))
+}
