@@ -1,4 +1,4 @@
-//! The upstream of `scripts/bench.sh`: the sample upstream with generated artifacts.
+//! The upstream of `scripts/bench.sh`: the sample upstream with generated artifacts besides its own.
 //!
 //! `bench_upstream [--latency MS] [--rate BYTES] [--list FILE] [--cache DIR] [--noise]
 //! COUNTxBYTES...` makes COUNT artifacts of about BYTES packed bytes each, prints its URL and serves
@@ -71,7 +71,7 @@ fn site(wanted: &Wanted) -> anyhow::Result<(Site, Vec<Resource>)> {
     let fill = if wanted.noise { noise } else { text };
     let mut sample = Vec::new();
     write_tar_gz([TarEntry::file("sample", fill(0, 1 << 20), false)], &mut sample, 1)?;
-    let (mut site, mut resources, mut seed) = (Site::empty(), Vec::new(), 0);
+    let (mut site, mut resources, mut seed) = (Site::sample()?, Vec::new(), 0);
     for &(count, bytes) in &wanted.artifacts {
         for _ in 0..count {
             let length = (bytes << 20) / sample.len();

@@ -226,7 +226,7 @@ prewarm_once() {
   mkdir "$work/prewarmed"
   case $1 in
     ours) took "$bin/airlock" prewarm --cache "$work/prewarmed" --upstream "$upstream" "$work/list" ;;
-    theirs) took curl -sSf --parallel --parallel-max 64 -K "$work/curl" ;;
+    theirs) took curl -sSf --no-progress-meter --parallel --parallel-max 64 -K "$work/curl" ;;
   esac
 }
 

@@ -10,7 +10,7 @@ use super::{Mirror, blocking, lock};
 use crate::fault;
 use crate::protocol::Resource;
 use crate::source::Fault;
-use crate::store::{Lock, Lookup, OpenFile, Stamp};
+use crate::store::{Lock, Lookup, OpenFile, Stamp, StoreError};
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
