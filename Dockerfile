@@ -23,8 +23,7 @@ COPY --from=build /airlock /usr/local/bin/airlock
 USER airlock
 VOLUME /cache
 EXPOSE 8000
-# /meta and not /registries: a server that waits for its first listing is healthy.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s \
-    CMD ["curl", "--fail", "--silent", "--show-error", "--output", "/dev/null", "http://127.0.0.1:8000/meta"]
+    CMD ["curl", "--fail", "--silent", "--show-error", "--output", "/dev/null", "http://127.0.0.1:8000/health"]
 ENTRYPOINT ["airlock"]
 CMD ["serve", "--cache", "/cache", "--listen", "0.0.0.0:8000"]

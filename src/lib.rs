@@ -3,6 +3,7 @@
 //! The modules form layers; a lower one never imports a higher one (`ARCHITECTURE.md` has the
 //! table, `tests/it/layers.rs` holds it).
 
+pub mod cli;
 pub mod config;
 pub mod fault;
 pub mod julia;
@@ -14,3 +15,4 @@ pub mod server;
 pub mod source;
 pub mod store;
 pub mod tree;
+pub mod verify;

@@ -1,3 +1,7 @@
 //! The `airlock` binary: everything is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    airlock::cli::main()
+}

@@ -19,7 +19,8 @@ const TRICKLE: u64 = 1 << 10;
 
 /// A part of a verified file.
 pub fn read(file: Arc<File>, range: std::ops::Range<u64>) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
-    let starts = stream::iter((range.start..range.end).step_by(CHUNK as usize));
+    let starts =
+        stream::iter((0..(range.end - range.start).div_ceil(CHUNK)).map(move |index| range.start + index * CHUNK));
     starts.map(move |start| read_at(Arc::clone(&file), start, range.end.min(start + CHUNK))).buffered(2)
 }
 

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 /// Connect failures or stalls in a row before a source is cooled as a whole.
 const UNREACHABLE_AFTER: u32 = 5;
 /// First and longest time for which a source is cooled as a whole.
-const SOURCE_COOLDOWN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+const SOURCE_COOLDOWN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(5));
 /// Longest time for which a resource is cooled at a source.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_hours(1);
 /// Most resources that are remembered.
 const CAPACITY: usize = 100_000;
 
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_404_cools_one_resource_at_one_source() {
-        let memory = Memory::new(2, Duration::from_secs(60));
+        let memory = Memory::new(2, Duration::from_mins(1));
         memory.failed(0, &resource(1), &Fault::NotFound);
         assert_eq!(memory.cooled(0, &resource(1)), Some(Fault::NotFound));
         assert_eq!((memory.cooled(1, &resource(1)), memory.cooled(0, &resource(2))), (None, None));
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn only_repeated_silence_cools_a_source_and_any_answer_ends_it() {
-        let memory = Memory::new(1, Duration::from_secs(60));
+        let memory = Memory::new(1, Duration::from_mins(1));
         let dead = Fault::Connect("refused".into());
         for _ in 0..UNREACHABLE_AFTER {
             assert!(memory.admits(0));
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_memory_grows_and_is_bounded() {
-        assert_eq!(doubled(Duration::from_secs(60), 1, LONGEST), Duration::from_secs(120));
-        assert_eq!(doubled(Duration::from_secs(60), 99, LONGEST), LONGEST);
+        assert_eq!(doubled(Duration::from_mins(1), 1, LONGEST), Duration::from_mins(2));
+        assert_eq!(doubled(Duration::from_mins(1), 99, LONGEST), LONGEST);
     }
 }

@@ -57,7 +57,9 @@ impl Mirror {
             for miss in gathered {
                 let newer = pending.remove(&miss.resource);
                 let mut sum = miss;
-                newer.into_iter().for_each(|newer| sum.add(newer));
+                if let Some(newer) = newer {
+                    sum.add(newer);
+                }
                 pending.insert(sum.resource, sum);
             }
         }

@@ -12,16 +12,19 @@ mod judge;
 mod memory;
 mod misses;
 mod names;
+mod patience;
+mod receive;
 mod refusal;
 mod registries;
 mod rescan;
+mod writer;
 
 pub use body::read;
-pub use fetch::Patience;
 pub use flight::{HOLD_BACK, Landed};
 pub use judge::{Damage, hold, verify_file};
 pub use memory::Health;
 pub use names::{LoadError, Name, load_registry};
+pub use patience::Patience;
 pub use refusal::Refusal;
 pub use registries::{ListingAnswer, RegistryProblem};
 
@@ -186,7 +189,7 @@ impl Mirror {
                 self.counters.hits.fetch_add(1, Ordering::Relaxed);
                 return Ok(hit);
             }
-            Ok(None) => self.from_flight(resource, ask).await,
+            Ok(None) => self.join_flight(resource, ask).await,
             Err(refusal) => Err(refusal),
         };
         match &found {
@@ -235,7 +238,7 @@ impl Mirror {
         Ok(blocking(move || store.look_up(&resource)).await??)
     }
 
-    async fn from_flight(self: &Arc<Self>, resource: &Resource, ask: &Ask) -> Result<Found, Refusal> {
+    async fn join_flight(self: &Arc<Self>, resource: &Resource, ask: &Ask) -> Result<Found, Refusal> {
         if let Some(refusal) = self.refusal_at_once(resource) {
             return Err(refusal);
         }

@@ -196,16 +196,18 @@ impl Mirror {
             return Ok(());
         }
         self.fetch(&registry.into(), patience).await?;
-        let store = Arc::clone(&self.store);
+        let (store, sources) = (Arc::clone(&self.store), self.source_names());
         let published = blocking(move || {
             let _lock = store.lock_listings()?;
             let mut listing = store.listing(flavor)?.unwrap_or_default();
-            if !forward(&store.generations()?, &listing, &offered) {
+            if !forward(&sources, &store.generations()?, &listing, &offered) {
                 return Ok(false);
             }
             listing.set(registry);
-            store.publish_listing(flavor, &listing)?;
-            store.append_generation(&offered).map(|()| true)
+            // The log first: a crash in between publishes it again, the other way round it would
+            // never be logged.
+            store.append_generation(&offered)?;
+            store.publish_listing(flavor, &listing).map(|()| true)
         });
         if published.await?? {
             tracing::info!(registry = %registry.uuid, tree = %registry.tree, source, "published in /{}", flavor.file_name());
@@ -217,17 +219,23 @@ impl Mirror {
     }
 
     async fn is_forward(&self, offered: Generation) -> Result<bool, Refusal> {
-        let store = Arc::clone(&self.store);
+        let (store, sources) = (Arc::clone(&self.store), self.source_names());
         let forward = blocking(move || {
             let listing = store.listing(offered.flavor)?.unwrap_or_default();
-            Ok::<_, crate::store::StoreError>(forward(&store.generations()?, &listing, &offered))
+            Ok::<_, crate::store::StoreError>(forward(&sources, &store.generations()?, &listing, &offered))
         });
         Ok(forward.await??)
     }
+
+    fn source_names(&self) -> Vec<String> {
+        self.sources.iter().map(|source| source.name().to_owned()).collect()
+    }
 }
 
-fn forward(log: &[Generation], listing: &Listing, offered: &Generation) -> bool {
-    let registry = RegistryTree { uuid: offered.uuid, tree: offered.tree };
+/// Whether publishing an offer is a step forward. `sources` are in their order of rank.
+fn forward(sources: &[String], log: &[Generation], listing: &Listing, offered: &Generation) -> bool {
+    let rank = |name: &str| sources.iter().position(|source| source == name).unwrap_or(usize::MAX);
     let published = listing.tree(offered.uuid);
-    published != Some(offered.tree) && !is_superseded(log, (offered.flavor, &offered.source), registry, published)
+    let outranks = |present: &str| rank(present) < rank(&offered.source);
+    published != Some(offered.tree) && !is_superseded(log, offered, published, outranks)
 }

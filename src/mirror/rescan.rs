@@ -1,8 +1,9 @@
 //! Finding what came into the cache directory another way: rsync and other tools tell nobody.
 
-use super::{Mirror, blocking};
-use crate::protocol::{Kind, Resource};
+use super::{Mirror, Patience, blocking};
+use crate::protocol::{Flavor, Kind, Resource};
 use crate::store::StoreError;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Mirror {
@@ -20,10 +21,11 @@ impl Mirror {
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
             let rescans = async {
+                mirror.verify_listed().await;
                 mirror.load_names().await;
                 loop {
-                    tokio::time::sleep(mirror.bounds.rescan_interval).await;
                     mirror.rescan().await;
+                    tokio::time::sleep(mirror.bounds.rescan_interval).await;
                 }
             };
             closing.run_until_cancelled(rescans).await;
@@ -36,7 +38,7 @@ impl Mirror {
         self.memory.forget();
         let (mut good, mut damaged) = (0, 0);
         for resource in self.unverified().await {
-            match self.fly(&resource, super::Patience::client(&self.bounds)).landed().await {
+            match self.fly(&resource, Patience::client(&self.bounds)).landed().await {
                 Ok(_) => good += 1,
                 Err(refusal) => {
                     damaged += 1;
@@ -49,6 +51,21 @@ impl Mirror {
         }
         self.load_names().await;
         (good, damaged)
+    }
+
+    /// Verifies the registries that are listed: what they name can only be shown then.
+    async fn verify_listed(self: &Arc<Self>) {
+        let store = Arc::clone(&self.store);
+        let listed = blocking(move || {
+            let listings = Flavor::ALL.into_iter().filter_map(|flavor| store.listing(flavor).ok().flatten());
+            listings.flat_map(|listing| listing.iter().collect::<Vec<_>>()).collect::<BTreeSet<_>>()
+        });
+        for registry in listed.await.unwrap_or_default() {
+            let landed = self.fly(&registry.into(), Patience::client(&self.bounds)).landed().await;
+            if let Err(refusal) = landed {
+                tracing::warn!(registry = %registry.uuid, "{refusal}");
+            }
+        }
     }
 
     async fn unverified(&self) -> Vec<Resource> {

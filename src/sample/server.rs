@@ -179,10 +179,9 @@ async fn answer(
     fault: Option<Fault>,
 ) -> io::Result<After> {
     match (fault, body) {
-        (None, None) => status(stream, 404, "").await,
         (None, Some(body)) => send(stream, request, &body, Body::default()).await,
         (Some(Fault::Send(how)), Some(body)) => send(stream, request, &body, how).await,
-        (Some(Fault::Send(_)), None) => status(stream, 404, "").await,
+        (None | Some(Fault::Send(_)), None) => status(stream, 404, "").await,
         (Some(Fault::Replace(body)), _) => send(stream, request, &body, Body::default()).await,
         (Some(Fault::Status(code, wait)), _) => {
             let retry = wait.map(|seconds| format!("Retry-After: {seconds}\r\n")).unwrap_or_default();
@@ -212,13 +211,14 @@ async fn send(stream: &mut TcpStream, request: &Request, whole: &[u8], how: Body
             whole.len()
         ),
     };
-    head += &if how.chunked {
+    let framing = if how.chunked {
         "Transfer-Encoding: chunked\r\n".to_owned()
     } else {
         format!("Content-Length: {}\r\n", body.len())
     };
+    head.push_str(&framing);
     if !how.no_etag {
-        head += &format!("ETag: {etag}\r\n");
+        head.push_str(&["ETag: ", &etag, "\r\n"].concat());
     }
     stream.write_all((head + "\r\n").as_bytes()).await?;
     if request.method == "HEAD" {

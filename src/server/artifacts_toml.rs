@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{self, HeaderMap};
 use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -57,7 +58,11 @@ async fn sha256(app: &App, artifact: Resource) -> Result<String, Refusal> {
             }
         }
     });
-    Ok(digest.await??.iter().map(|byte| format!("{byte:02x}")).collect())
+    let mut hex = String::new();
+    for byte in digest.await?? {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    Ok(hex)
 }
 
 /// Where clients reach this server: as configured, else as this client did.

@@ -33,7 +33,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Serves until `stop` resolves, then lets running downloads finish within the configured bound.
 pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = ()>) {
     let bounds = app.config().server.clone();
-    let router = router(app);
+    let router = router(&app);
     let graceful = GracefulShutdown::new();
     let mut stop = pin!(stop);
     loop {

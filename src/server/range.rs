@@ -25,23 +25,24 @@ fn parse(header: &str, size: u64) -> Option<Wanted> {
     if !unit.trim().eq_ignore_ascii_case("bytes") || set.contains(',') {
         return None;
     }
-    let part = match (number(first)?, number(last)?) {
-        (None, None) => return None,
-        (None, Some(suffix)) => size.saturating_sub(suffix)..size,
-        (Some(first), None) => first..size,
-        (Some(first), Some(last)) if last < first => return None,
-        (Some(first), Some(last)) => first..last.saturating_add(1).min(size),
+    let part = match (first.trim(), last.trim()) {
+        ("", suffix) => size.saturating_sub(number(suffix)?)..size,
+        (first, "") => number(first)?..size,
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            if last < first {
+                return None;
+            }
+            first..last.saturating_add(1).min(size)
+        }
     };
     Some(if part.is_empty() { Wanted::Unsatisfiable } else { Wanted::Part(part) })
 }
 
-/// Digits only, or nothing at all. More digits than a size can have mean "beyond the end".
-fn number(text: &str) -> Option<Option<u64>> {
-    let text = text.trim();
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    Some((!text.is_empty()).then(|| text.parse().unwrap_or(u64::MAX)))
+/// Digits only. More of them than a size can have mean "beyond the end".
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

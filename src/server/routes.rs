@@ -46,7 +46,7 @@ impl App {
 
 /// All routes. Resources come last: whatever is no other path and no resource is 404 before it
 /// touches the disk.
-pub fn router(app: App) -> Router {
+pub fn router(app: &App) -> Router {
     let router = Router::new()
         .route("/", get(page::front))
         .route("/registries", get(registries))

@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use super::facts::{append_lines, whole_lines};
-use crate::protocol::{Flavor, RegistryTree, TreeHash, Uuid};
+use crate::protocol::{Flavor, TreeHash, Uuid};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufReader};
@@ -23,24 +23,28 @@ pub struct Generation {
     pub source: String,
 }
 
-/// Whether a tree that `source` lists is older than what it, or the tree published now, has
-/// already replaced. Tree hashes have no order, so the log is the only judge of what is newer.
+/// Whether an offered tree is older than what is published now. Tree hashes have no order, so the
+/// log is the only judge: an offer is old if its own source has gone on from it; if any source
+/// went on from it to what is published; or if it was published here before what is published now
+/// and comes from a source that the present one's `outranks`. (Without the rank, a first upstream
+/// that comes back after a second filled in could never publish its own state again.)
 pub fn is_superseded(
     log: &[Generation],
-    (flavor, source): (Flavor, &str),
-    listed: RegistryTree,
+    offered: &Generation,
     published: Option<TreeHash>,
+    outranks: impl Fn(&str) -> bool,
 ) -> bool {
-    let of_registry = || log.iter().filter(|entry| entry.uuid == listed.uuid && entry.flavor == flavor);
-    let replaced_by = |source: &str, newer: Option<TreeHash>| {
-        let mut from_source = of_registry().filter(|entry| entry.source == source);
-        let last = from_source.clone().last().map(|entry| entry.tree);
-        last != Some(listed.tree)
-            && from_source.any(|entry| entry.tree == listed.tree)
-            && newer.is_none_or(|newer| last == Some(newer))
+    let of_registry = || log.iter().filter(|entry| entry.uuid == offered.uuid && entry.flavor == offered.flavor);
+    let was_here = of_registry().any(|entry| entry.tree == offered.tree);
+    let latest = |source: &str| of_registry().rfind(|entry| entry.source == source).map(|entry| entry.tree);
+    let went_on = |source: &str| {
+        latest(source) != Some(offered.tree)
+            && of_registry().any(|entry| entry.source == source && entry.tree == offered.tree)
     };
-    replaced_by(source, None)
-        || published.is_some_and(|published| of_registry().any(|entry| replaced_by(&entry.source, Some(published))))
+    let present = published.and_then(|published| of_registry().rfind(|entry| entry.tree == published));
+    went_on(&offered.source)
+        || of_registry().any(|entry| latest(&entry.source) == published && went_on(&entry.source))
+        || (was_here && present.is_some_and(|present| outranks(&present.source)))
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<Generation>, StoreError> {
@@ -82,9 +86,10 @@ mod tests {
             .collect()
     }
 
+    /// Sources go by their rank: "a" before "b".
     fn superseded(entries: &[(&str, u8)], source: &str, listed: u8, published: u8) -> bool {
-        let listed = RegistryTree { uuid: GENERAL, tree: tree(listed) };
-        is_superseded(&log(entries), (Flavor::Eager, source), listed, Some(tree(published)))
+        let offered = log(&[(source, listed)]).remove(0);
+        is_superseded(&log(entries), &offered, Some(tree(published)), |present| present < source)
     }
 
     #[test]
@@ -93,8 +98,10 @@ mod tests {
         assert!(!superseded(&[("a", 1)], "a", 2, 1));
         assert!(superseded(&[("a", 1), ("a", 2)], "a", 1, 2), "a stale answer of the same source");
         assert!(superseded(&[("a", 1), ("a", 2)], "b", 1, 2), "a source that lags behind");
+        assert!(superseded(&[("b", 1), ("b", 2)], "a", 1, 2), "a first source that lags behind");
         assert!(!superseded(&[("a", 1), ("a", 2)], "a", 3, 2));
-        assert!(!superseded(&[("a", 1), ("a", 2), ("b", 3)], "a", 2, 3), "the first source is back");
+        assert!(superseded(&[("b", 1), ("a", 2)], "b", 1, 2), "what it filled in with is older");
+        assert!(!superseded(&[("a", 2), ("b", 3)], "a", 2, 3), "the first source is back");
         assert!(superseded(&[("a", 1), ("a", 2), ("b", 3)], "a", 1, 3), "and stale");
     }
 }

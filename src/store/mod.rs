@@ -165,7 +165,7 @@ impl Store {
         staged: Staged,
         resource: &Resource,
         strict: TreeHash,
-        artifacts: Vec<HeldArtifact>,
+        artifacts: &[HeldArtifact],
     ) -> Result<(), StoreError> {
         crate::fault::point("publish.verified");
         let mut names = vec![*resource];
@@ -176,7 +176,7 @@ impl Store {
         crate::fault::point("publish.done");
         for name in names {
             let stamp = Stamp::of(&fs::metadata(self.path(&name))?);
-            self.facts.remember(Fact { resource: name, stamp, strict, artifacts: artifacts.clone() })?;
+            self.facts.remember(Fact { resource: name, stamp, strict, artifacts: artifacts.to_vec() })?;
         }
         crate::fault::point("facts.appended");
         Ok(())
@@ -231,7 +231,7 @@ impl Store {
         let mut staged = self.stage()?;
         staged.write_all(listing.to_string().as_bytes())?;
         crate::fault::point("listing.staged");
-        publish::replace(staged, &self.root.join(flavor.file_name()))?;
+        publish::replace(&staged, &self.root.join(flavor.file_name()))?;
         crate::fault::point("listing.renamed");
         Ok(())
     }

@@ -50,7 +50,7 @@ impl Publisher {
 }
 
 /// Replaces one mutable file (a listing), durably.
-pub(super) fn replace(staged: Staged, to: &Path) -> io::Result<()> {
+pub(super) fn replace(staged: &Staged, to: &Path) -> io::Result<()> {
     staged.file().sync_all()?;
     fs::rename(staged.path(), to)?;
     to.parent().map_or(Ok(()), sync_folder)

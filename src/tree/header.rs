@@ -19,11 +19,11 @@ pub(super) struct Header {
 /// Reads a header block that is not all zeros.
 pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Header, &'static str> {
     check_version(text(&block[263..265]))?;
-    let sum = octal(&block[148..156]).map_err(|_| "malformed checksum, so this is not a tar archive")?;
+    let sum = octal(&block[148..156]).ok_or("malformed checksum, so this is not a tar archive")?;
     if sum != checksum(block) {
         return Err("wrong checksum, so this is not a tar archive or it is damaged");
     }
-    let mode = octal(&block[100..108]).map_err(|_| "malformed mode")?;
+    let mode = octal(&block[100..108]).ok_or("malformed mode")?;
     if mode > 0xffff {
         return Err("mode too large");
     }
@@ -63,7 +63,7 @@ fn number(field: &[u8]) -> Result<u64, &'static str> {
     match field {
         [0x80, digits @ ..] => base_256(digits).ok_or("size too large"),
         [first, ..] if first & 0x80 != 0 => Err("size negative or too large"),
-        _ => octal(field).map_err(|_| "malformed size"),
+        _ => octal(field).ok_or("malformed size"),
     }
 }
 
@@ -74,17 +74,14 @@ fn base_256(digits: &[u8]) -> Option<u64> {
 
 /// Octal digits after spaces, ended by a space, a NUL or the field's end; at least one byte other
 /// than a space must come first, and it must be a digit.
-fn octal(field: &[u8]) -> Result<u64, ()> {
-    let start = field.iter().position(|byte| *byte != b' ').unwrap_or(field.len());
+fn octal(field: &[u8]) -> Option<u64> {
+    let start = field.iter().position(|byte| *byte != b' ')?;
     let digits = field.get(start..).unwrap_or_default();
     let end = digits.iter().position(|byte| matches!(byte, 0 | b' ')).unwrap_or(digits.len());
-    let digits = digits.get(..end).unwrap_or_default();
-    if digits.is_empty() {
-        return Err(());
-    }
+    let digits = digits.get(..end).filter(|digits| !digits.is_empty())?;
     digits.iter().try_fold(0_u64, |value, digit| match digit {
-        b'0'..=b'7' => value.checked_mul(8).map(|value| value + u64::from(digit - b'0')).ok_or(()),
-        _ => Err(()),
+        b'0'..=b'7' => value.checked_mul(8)?.checked_add(u64::from(digit - b'0')),
+        _ => None,
     })
 }
 
@@ -166,7 +163,7 @@ mod tests {
             &b"path=x\n"[..],
             b"9 path=x",
             b"8 path=x\n",
-            b"10 path=x\n",
+            b"11 path=x\n",
             b" 9 path=x\n",
             b"-9 path=x\n",
             b"99999999999999999999999 path=x\n",

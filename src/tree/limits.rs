@@ -32,7 +32,7 @@ impl Default for Limits {
             entries: 5_000_000,
             path_bytes: 4096,
             depth: 256,
-            tree_bytes: 1 << 30,
+            tree_bytes: 512 << 20,
             unpacked_bytes: 256 << 30,
             ratio: 1000,
             kept_bytes: 64 << 20,

@@ -87,3 +87,6 @@ fn run<'a>(reader: Box<dyn Read + Send + 'a>, limits: &'a Limits, handling: Hand
     let inflater = Inflater::new(reader, limits)?;
     thread::scope(|scope| walk(Archive::new(Source::new(scope, inflater), limits), limits, handling))
 }
+
+#[cfg(test)]
+mod tests;

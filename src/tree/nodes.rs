@@ -45,7 +45,8 @@ pub(super) enum Misfit {
 /// The tree so far.
 pub(super) struct Tree {
     directories: Vec<Children>,
-    /// The parent used last and its path: archives list a directory's files together.
+    /// The parent used last and its path: archives list a directory's files together. It is never
+    /// stale: the node put last is its child, so no directory replaced since can hold it.
     last_parent: (Vec<u8>, usize),
     depth: usize,
     cost: u64,
@@ -63,7 +64,7 @@ impl Tree {
         self.cost
     }
 
-    /// Whether any leaf was ever replaced or removed by a later entry.
+    /// Whether a later entry ever took the place of an earlier file, link or directory.
     pub(super) fn replaced(&self) -> bool {
         self.replaced
     }
@@ -139,15 +140,7 @@ impl Tree {
         let fixed = if matches!(node, Node::Leaf(_)) { LEAF_COST } else { DIRECTORY_COST };
         self.cost = self.cost.saturating_add(fixed + name.len() as u64);
         let Some(children) = self.directories.get_mut(directory) else { return };
-        match children.insert(name.into(), node) {
-            None => {}
-            Some(Node::Leaf(_)) => self.replaced = true,
-            Some(Node::Directory(_)) => {
-                self.replaced = true;
-                // What was below is gone, and the parent used last may be among it.
-                self.last_parent = (Vec::new(), 0);
-            }
-        }
+        self.replaced |= children.insert(name.into(), node).is_some();
     }
 
     /// The strict and the lenient hash of the whole.

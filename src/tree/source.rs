@@ -27,14 +27,14 @@ pub(super) struct Source<'scope, 'env> {
 }
 
 enum Feed<'env> {
-    Inline(Inflater<'env>),
+    Inline(Box<Inflater<'env>>),
     Thread { full: Receiver<Result<Chunk, TreeError>>, empty: SyncSender<Chunk> },
     Ended,
 }
 
 impl<'scope, 'env> Source<'scope, 'env> {
     pub(super) fn new(scope: &'scope Scope<'scope, 'env>, inflater: Inflater<'env>) -> Self {
-        Self { scope, feed: Feed::Inline(inflater), chunk: Chunk::new(), at: 0, offset: 0 }
+        Self { scope, feed: Feed::Inline(Box::new(inflater)), chunk: Chunk::new(), at: 0, offset: 0 }
     }
 
     /// Unpacked bytes consumed so far.
@@ -88,19 +88,19 @@ impl<'scope, 'env> Source<'scope, 'env> {
         Ok(())
     }
 
-    fn spawn(&self, inflater: Inflater<'env>) -> Result<Feed<'env>, TreeError> {
+    fn spawn(&self, mut inflater: Box<Inflater<'env>>) -> Result<Feed<'env>, TreeError> {
         let (full_sender, full) = sync_channel(QUEUE);
         let (empty, empty_receiver) = sync_channel(QUEUE + 2);
         Builder::new()
             .name("inflate".into())
-            .spawn_scoped(self.scope, move || pump(inflater, &full_sender, &empty_receiver))
+            .spawn_scoped(self.scope, move || pump(&mut inflater, &full_sender, &empty_receiver))
             .map_err(TreeError::Read)?;
         Ok(Feed::Thread { full, empty })
     }
 }
 
 /// Inflates until the end, an error, or the parser's leaving.
-fn pump(mut inflater: Inflater<'_>, full: &SyncSender<Result<Chunk, TreeError>>, empty: &Receiver<Chunk>) {
+fn pump(inflater: &mut Inflater<'_>, full: &SyncSender<Result<Chunk, TreeError>>, empty: &Receiver<Chunk>) {
     loop {
         let mut chunk = match empty.try_recv() {
             Ok(chunk) if chunk.has_room() => chunk,

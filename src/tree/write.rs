@@ -242,3 +242,48 @@ impl Header<'_> {
         block
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(entries: Vec<TarEntry>) -> Result<Vec<u8>, WriteError> {
+        let mut out = Vec::new();
+        write_tar_gz(entries, &mut out, 6).map(|_| out)
+    }
+
+    #[test]
+    fn the_same_tree_gives_the_same_bytes() {
+        let one = vec![TarEntry::file("b/c", "x", true), TarEntry::symlink("a", "b"), TarEntry::directory("b")];
+        let other = vec![TarEntry::symlink("a", "b"), TarEntry::file("b/c", "x", true)];
+        let bytes = written(one).unwrap();
+        assert_eq!(bytes, written(other).unwrap());
+        assert_eq!(bytes[..10], [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255], "no time, no name, no system");
+    }
+
+    #[test]
+    fn what_cannot_be_unpacked_is_refused() {
+        for path in ["", "/a", "a/", "a//b", "./a", "a/../b", "a\0b"] {
+            assert!(matches!(written(vec![TarEntry::directory(path)]), Err(WriteError::Entry { .. })), "{path:?}");
+        }
+        for pair in [
+            [TarEntry::file("a", "", false), TarEntry::file("a", "", false)],
+            [TarEntry::file("a", "", false), TarEntry::file("a/b", "", false)],
+            [TarEntry::file("a", "", false), TarEntry::directory("a")],
+            [TarEntry::symlink("a", "x"), TarEntry::file("a/b/c", "", false)],
+        ] {
+            assert!(matches!(written(pair.to_vec()), Err(WriteError::Entry { .. })), "{pair:?}");
+        }
+        assert!(written(vec![TarEntry::symlink("a", "")]).is_err());
+    }
+
+    #[test]
+    fn a_record_counts_its_own_length() {
+        for length in 80..120 {
+            let mut record = Vec::new();
+            push_record(&mut record, b"path", &vec![b'x'; length]);
+            let counted: String = record.iter().take_while(|byte| **byte != b' ').map(|byte| *byte as char).collect();
+            assert_eq!(counted.parse(), Ok(record.len()));
+        }
+    }
+}

@@ -7,7 +7,6 @@ use airlock::julia::{Artifact, ArtifactsToml, FileKind, Manifest, ManifestEntry,
 use airlock::protocol::TreeHash;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 #[test]
@@ -47,15 +46,9 @@ fn data() -> Option<PathBuf> {
     let data = std::env::var_os("AIRLOCK_TEST_DATA").map_or(default, PathBuf::from);
     let found = data.join("manifests").is_dir();
     if !found {
-        skipped(&data);
+        crate::support::skip(&format!("data: {} has no manifests", data.display()));
     }
     found.then_some(data)
-}
-
-/// Past the capture of the test runner, which shows nothing of a test that passes.
-fn skipped(data: &Path) {
-    let line = format!("SKIPPED: no test data in {}; set AIRLOCK_TEST_DATA\n", data.display());
-    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 fn manifest_as_json(manifest: &Manifest) -> Value {

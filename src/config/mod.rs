@@ -4,10 +4,12 @@
 //! both; what they leave open the file decides, and what that leaves open the defaults here.
 //! `airlock.example.toml` shows every key with its default and is held to this by a test.
 
-use bytesize::ByteSize;
-use serde::Deserialize;
+mod settings;
+
+pub use settings::{LimitSettings, LogFormat, MirrorSettings, PrewarmSettings, ServerSettings, Settings, Span};
+
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where Julia's own clients go.
@@ -15,127 +17,6 @@ pub const DEFAULT_UPSTREAM: &str = "https://pkg.julialang.org";
 
 /// The file that is read when `--config` is absent and it is there.
 pub const DEFAULT_FILE: &str = "airlock.toml";
-
-/// Settings as somebody wrote them: everything optional, nothing checked. The keys of
-/// `airlock.toml`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Settings {
-    /// The cache directory.
-    pub cache: Option<PathBuf>,
-    /// Address and port to serve at.
-    pub listen: Option<SocketAddr>,
-    /// Package servers, asked in this order; without a scheme, https.
-    pub upstream: Option<Vec<String>>,
-    /// Ask no upstream, ever.
-    pub offline: Option<bool>,
-    /// How to log.
-    pub log: Option<LogFormat>,
-    /// One JSON document on standard output.
-    pub json: Option<bool>,
-    /// Work done side by side.
-    pub jobs: Option<usize>,
-    /// `[prewarm]`
-    pub prewarm: PrewarmSettings,
-    /// `[server]`
-    pub server: ServerSettings,
-    /// `[mirror]`
-    pub mirror: MirrorSettings,
-    /// `[limits]`
-    pub limits: LimitSettings,
-}
-
-/// `[prewarm]`
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct PrewarmSettings {
-    /// Triplets, `host` or `all`.
-    pub platform: Option<Vec<String>>,
-    /// Leave lazy artifacts out.
-    pub no_lazy: Option<bool>,
-    /// Only print the plan.
-    pub dry_run: Option<bool>,
-    /// Entries that no package server can serve do not make the exit code 1.
-    pub allow_unmirrorable: Option<bool>,
-    /// How often a resource is tried.
-    pub attempts: Option<u32>,
-}
-
-/// `[server]`
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ServerSettings {
-    /// Longest wait for a request's head, on a kept-alive connection too.
-    pub header_timeout: Option<Span>,
-    /// A client that takes no byte for so long is cut.
-    pub stall_timeout: Option<Span>,
-    /// How long running downloads may go on after a signal to stop.
-    pub shutdown_timeout: Option<Span>,
-    /// Memory for small hot bodies.
-    pub hot_memory: Option<ByteSize>,
-    /// A path below which everything is served too, for proxies that do not strip theirs.
-    pub prefix: Option<String>,
-    /// Where clients reach this server.
-    pub url: Option<String>,
-}
-
-/// `[mirror]`
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct MirrorSettings {
-    /// Longest wait for a connection to an upstream.
-    pub connect_timeout: Option<Span>,
-    /// Longest wait for an upstream's first byte.
-    pub first_byte_timeout: Option<Span>,
-    /// Longest wait for an upstream's next byte.
-    pub idle_timeout: Option<Span>,
-    /// Longest time a client waits without a byte, all sources and retries together.
-    pub silence: Option<Span>,
-    /// How often upstreams are asked for their registries.
-    pub registries_interval: Option<Span>,
-    /// How often the cache directory is searched for new files.
-    pub rescan_interval: Option<Span>,
-    /// How long a failure of one resource at one upstream is remembered; doubles up to an hour.
-    pub cooldown: Option<Span>,
-}
-
-/// `[limits]`
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct LimitSettings {
-    /// Entries in one tarball.
-    pub entries: Option<u64>,
-    /// Bytes in one path or link target.
-    pub path: Option<ByteSize>,
-    /// Unpacked bytes of one tarball.
-    pub unpacked: Option<ByteSize>,
-    /// Unpacked bytes per packed byte.
-    pub ratio: Option<u64>,
-}
-
-/// A duration written as `500ms`, `15s` or `2m`.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Span(pub Duration);
-
-impl TryFrom<String> for Span {
-    type Error = humantime::DurationError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        humantime::parse_duration(&text).map(Self)
-    }
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object per line.
-    Json,
-}
 
 /// The validated configuration.
 #[derive(Clone, Debug)]
@@ -252,22 +133,6 @@ pub enum ConfigError {
     /// A bound that cannot work.
     #[error("{0}")]
     Bound(&'static str),
-}
-
-impl Settings {
-    /// Reads `airlock.toml`. Unknown keys are refused.
-    pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let text = fs_err::read_to_string(file).map_err(ConfigError::Read)?;
-        toml::from_str(&text).map_err(|error| ConfigError::Parse {
-            file: file.to_owned(),
-            line: line_of(&text, error.span().map_or(0, |span| span.start)),
-            message: error.message().lines().next().unwrap_or_default().to_owned(),
-        })
-    }
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    text.bytes().take(offset).filter(|&byte| byte == b'\n').count() + 1
 }
 
 impl Config {

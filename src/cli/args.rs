@@ -1,0 +1,233 @@
+//! Flags, and the environment variables that stand for them.
+
+use crate::config::{LogFormat, PrewarmSettings, Settings};
+use clap::{Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tracing_subscriber::filter::LevelFilter;
+
+/// A Julia package server for closed networks: fetch and verify outside, carry across, serve
+/// inside.
+#[derive(Debug, Parser)]
+#[command(name = "airlock", version, about, propagate_version = true)]
+pub(super) struct Args {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// Configuration file [default: airlock.toml, if it is there]
+    #[arg(long, global = true, env = "AIRLOCK_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Cache directory [default: cache]
+    #[arg(long, global = true, env = "AIRLOCK_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// How log lines look [default: text]
+    #[arg(long, global = true, env = "AIRLOCK_LOG", value_name = "FORMAT")]
+    log: Option<LogStyle>,
+    /// How much is logged: off, error, warn, info, debug, trace [default: info for serve, warn
+    /// otherwise]
+    #[arg(long, global = true, env = "AIRLOCK_LOG_LEVEL", value_name = "LEVEL")]
+    log_level: Option<LevelFilter>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogStyle {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve the cache directory to Julia clients, fetching what is missing unless offline
+    Serve(ServeArgs),
+    /// Fetch the whole closure of manifests into the cache directory
+    Prewarm(PrewarmArgs),
+    /// Show, export or forget what clients asked for and was not here
+    Misses(MissesArgs),
+    /// Hash the whole cache again; what is damaged goes to .airlock/quarantine
+    Verify(VerifyArgs),
+    /// Show the whole way with a sample upstream inside this process, without any network
+    Demo(DemoArgs),
+    /// Print a completion script
+    Completions {
+        /// For this shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// Into this folder
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ServeArgs {
+    /// Address and port to serve at [default: 127.0.0.1:8000]
+    #[arg(long, env = "AIRLOCK_LISTEN", value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    #[command(flatten)]
+    upstream: Upstream,
+    /// Ask no upstream, ever: what is not here is refused at once
+    #[arg(long, env = "AIRLOCK_OFFLINE")]
+    offline: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Upstream {
+    /// Package server to fetch from; repeat for more, asked in order [default:
+    /// the official one, pkg.julialang.org]
+    #[arg(long, env = "AIRLOCK_UPSTREAM", value_name = "URL", value_delimiter = ',')]
+    upstream: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+pub(super) struct PrewarmArgs {
+    #[command(flatten)]
+    upstream: Upstream,
+    /// Platform whose artifacts are wanted: a triplet such as x86_64-linux-gnu, host, or all;
+    /// repeat for more [default: host]
+    #[arg(long, env = "AIRLOCK_PLATFORM", value_name = "TRIPLET|host|all", value_delimiter = ',')]
+    platform: Vec<String>,
+    /// Leave lazy artifacts out
+    #[arg(long, env = "AIRLOCK_NO_LAZY")]
+    no_lazy: bool,
+    /// Fetches side by side [default: 64]
+    #[arg(long, env = "AIRLOCK_JOBS", value_name = "N")]
+    jobs: Option<usize>,
+    /// How often one resource is tried [default: 5]
+    #[arg(long, env = "AIRLOCK_ATTEMPTS", value_name = "N")]
+    attempts: Option<u32>,
+    /// Print the plan; needs no upstream and fetches nothing
+    #[arg(long, env = "AIRLOCK_DRY_RUN")]
+    dry_run: bool,
+    /// Entries that no package server can serve do not make the exit code 1
+    #[arg(long, env = "AIRLOCK_ALLOW_UNMIRRORABLE")]
+    allow_unmirrorable: bool,
+    /// One JSON document on standard output
+    #[arg(long, env = "AIRLOCK_JSON")]
+    json: bool,
+    /// Manifests, Artifacts.toml files, exported lists of misses, or folders to search for them
+    #[arg(required = true, value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct MissesArgs {
+    /// One JSON document on standard output
+    #[arg(long, global = true, env = "AIRLOCK_JSON")]
+    json: bool,
+    #[command(subcommand)]
+    pub(super) action: Option<MissesAction>,
+}
+
+#[derive(Debug, Default, Subcommand)]
+pub(super) enum MissesAction {
+    /// Show them
+    #[default]
+    List,
+    /// Write a list that `airlock prewarm` takes on the connected side
+    Export {
+        /// To this file; - is standard output
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Forget them
+    Clear,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct VerifyArgs {
+    /// Files hashed side by side [default: one per processor]
+    #[arg(long, env = "AIRLOCK_JOBS", value_name = "N")]
+    jobs: Option<usize>,
+    /// One JSON document on standard output
+    #[arg(long, env = "AIRLOCK_JSON")]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DemoArgs {
+    /// Address and port to serve at [default: 127.0.0.1:8000]
+    #[arg(long, env = "AIRLOCK_LISTEN", value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// End instead of serving on
+    #[arg(long)]
+    pub(super) exit: bool,
+}
+
+impl Args {
+    /// The configuration file, the level of the log, the settings, and what to do.
+    pub(super) fn split(self) -> (Option<PathBuf>, Option<LevelFilter>, Settings, Command) {
+        let Self { common: Common { config, cache, log, log_level }, command } = self;
+        let log = log.map(|style| match style {
+            LogStyle::Text => LogFormat::Text,
+            LogStyle::Json => LogFormat::Json,
+        });
+        (config, log_level, command.settings(Settings { cache, log, ..Settings::default() }), command)
+    }
+}
+
+impl Command {
+    /// Serving is watched over its log; the others speak for themselves.
+    pub(super) const fn default_log_level(&self) -> LevelFilter {
+        match self {
+            Self::Serve(_) => LevelFilter::INFO,
+            _ => LevelFilter::WARN,
+        }
+    }
+
+    fn settings(&self, common: Settings) -> Settings {
+        match self {
+            Self::Serve(args) => Settings {
+                listen: args.listen,
+                upstream: some(&args.upstream.upstream),
+                offline: args.offline.then_some(true),
+                ..common
+            },
+            Self::Prewarm(args) => args.settings(common),
+            Self::Misses(args) => Settings { json: args.json.then_some(true), ..common },
+            Self::Verify(args) => Settings { jobs: args.jobs, json: args.json.then_some(true), ..common },
+            Self::Demo(args) => Settings { listen: args.listen, ..common },
+            Self::Completions { .. } | Self::Man { .. } => common,
+        }
+    }
+}
+
+impl PrewarmArgs {
+    fn settings(&self, common: Settings) -> Settings {
+        let prewarm = PrewarmSettings {
+            platform: some(&self.platform),
+            no_lazy: self.no_lazy.then_some(true),
+            dry_run: self.dry_run.then_some(true),
+            allow_unmirrorable: self.allow_unmirrorable.then_some(true),
+            attempts: self.attempts,
+        };
+        Settings {
+            upstream: some(&self.upstream.upstream),
+            jobs: self.jobs,
+            json: self.json.then_some(true),
+            prewarm,
+            ..common
+        }
+    }
+}
+
+fn some(values: &[String]) -> Option<Vec<String>> {
+    (!values.is_empty()).then(|| values.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        <Args as clap::CommandFactory>::command().debug_assert();
+    }
+}

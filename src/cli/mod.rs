@@ -1,0 +1,127 @@
+//! The command line: flags in, tables and JSON out. The only home of `anyhow` and of printing.
+//!
+//! Data goes to standard output, talk to standard error. Exit codes: 0 done and complete; 1 ran,
+//! but something is missing, failed or damaged; 2 wrong usage, or it could not even start.
+
+mod args;
+mod completions;
+mod demo;
+mod misses;
+mod prewarm;
+mod progress;
+mod serve;
+mod table;
+mod verify;
+
+use crate::config::{Config, ConfigError, DEFAULT_FILE, LogFormat, Settings};
+use crate::source::{PackageServer, Source};
+use crate::store::Store;
+use anyhow::Context as _;
+use args::{Args, Command};
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use tracing_subscriber::filter::LevelFilter;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Done and complete: 0.
+    Complete,
+    /// It ran, but not all is well: 1.
+    Incomplete,
+}
+
+/// Wrong usage, or what the command needs is not there: 2.
+const CANNOT_START: u8 = 2;
+
+/// Runs the command that the process was called with.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let _ = error.print();
+            return if asked { ExitCode::SUCCESS } else { ExitCode::from(CANNOT_START) };
+        }
+    };
+    match run(args) {
+        Ok(Outcome::Complete) => ExitCode::SUCCESS,
+        Ok(Outcome::Incomplete) => ExitCode::FAILURE,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "airlock: {error:#}");
+            ExitCode::from(CANNOT_START)
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<Outcome> {
+    let (config_file, log_level, settings, command) = args.split();
+    let config = configure(config_file.as_deref(), settings)?;
+    start_log(config.log, log_level.unwrap_or_else(|| command.default_log_level()))?;
+    match command {
+        Command::Serve(_) => runtime()?.block_on(serve::run(&config)),
+        Command::Prewarm(args) => runtime()?.block_on(prewarm::run(&config, args.paths)),
+        Command::Demo(args) => runtime()?.block_on(demo::run(config, args.exit)),
+        Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
+        Command::Verify(_) => verify::run(&config),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Man { folder } => completions::man(&folder),
+    }
+}
+
+fn configure(file: Option<&Path>, flags: Settings) -> Result<Config, ConfigError> {
+    let file = match file {
+        Some(file) => Settings::read(file)?,
+        None if Path::new(DEFAULT_FILE).exists() => Settings::read(Path::new(DEFAULT_FILE))?,
+        None => Settings::default(),
+    };
+    Config::new(flags, file)
+}
+
+fn start_log(format: LogFormat, level: LevelFilter) -> anyhow::Result<()> {
+    let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).with_target(false);
+    let started = match format {
+        LogFormat::Text => builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
+    let store = Store::open(&config.cache);
+    Ok(Arc::new(store.with_context(|| format!("cannot use the cache directory {}", config.cache.display()))?))
+}
+
+fn sources(config: &Config) -> anyhow::Result<Vec<Arc<dyn Source>>> {
+    let servers = PackageServer::all(&config.upstreams, &config.mirror)?;
+    Ok(servers.into_iter().map(|server| Arc::new(server) as Arc<dyn Source>).collect())
+}
+
+/// Writes data. A reader that has gone away is no fault of ours.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+/// Says something to a person.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,154 @@
+//! `airlock prewarm`.
+
+use super::progress::Bar;
+use super::serve::stop_signal;
+use super::table::{bytes, table};
+use super::{Outcome, open_store, print, print_json, say, sources};
+use crate::config::Config;
+use crate::mirror::Mirror;
+use crate::prewarm::{self, Event, Progress, Report, Request, Status, UnmirrorableKind};
+use crate::protocol::TreeHash;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub(super) async fn run(config: &Config, paths: Vec<PathBuf>) -> anyhow::Result<Outcome> {
+    let request = Request::new(paths, config)?;
+    // A dry run asks nobody, so it does not even need a client that could.
+    let sources = if request.dry_run { Vec::new() } else { sources(config)? };
+    let mirror = Arc::new(Mirror::new(open_store(config)?, sources, config));
+    let (cancel, stop) = (request.cancel.clone(), stop_signal()?);
+    let stopping = tokio::spawn(async move {
+        stop.await;
+        say("stopping; what was fetched so far stays");
+        cancel.cancel();
+    });
+    let bar = Bar::new(0, "prewarm");
+    let report = prewarm::run(Arc::clone(&mirror), request, &bar).await;
+    bar.finish();
+    stopping.abort();
+    mirror.close().await;
+    if config.json {
+        print_json(&report)?;
+    } else {
+        print(&text(&report))?;
+    }
+    Ok(if report.is_complete() { Outcome::Complete } else { Outcome::Incomplete })
+}
+
+impl Progress for Bar {
+    fn event(&self, event: &Event<'_>) {
+        match event {
+            Event::Registries => self.message("asking for registries"),
+            Event::Planned { resources } => self.set_total(*resources as u64),
+            Event::Started { .. } => {}
+            Event::Done { name, outcome, .. } => self.step(name, outcome.bytes.unwrap_or_default()),
+        }
+    }
+}
+
+/// What a person wants to know: what came, what did not and why. What was here already is only
+/// counted.
+pub(super) fn text(report: &Report) -> String {
+    let mut text = String::new();
+    for input in &report.inputs {
+        if let Some(error) = &input.error {
+            let _ = writeln!(text, "error: {error}");
+        }
+        for warning in &input.warnings {
+            let _ = writeln!(text, "warning: {}: {warning}", input.path);
+        }
+    }
+    let rows = rows(report);
+    if !rows.is_empty() {
+        text += &table(&["STATUS", "KIND", "NAME", "VERSION", "SIZE", "TREE", "WHY"], &rows);
+    }
+    for entry in &report.unmirrorable {
+        let version = entry.version.as_deref().unwrap_or("without a version");
+        let why = match entry.kind {
+            UnmirrorableKind::Git => format!("comes from {}", entry.repo_url.as_deref().unwrap_or("a repository")),
+            UnmirrorableKind::Unhashed => "has no tree hash and no registry here knows it".to_owned(),
+        };
+        let _ = writeln!(text, "cannot be mirrored: {} {version}: {why}", entry.name);
+    }
+    text + &summary(report)
+}
+
+fn rows(report: &Report) -> Vec<Vec<String>> {
+    let registries = report.registries.iter().map(|it| Row {
+        kind: "registry",
+        name: Some(it.uuid.to_string()),
+        version: None,
+        tree: it.tree,
+        outcome: (it.status, it.bytes, it.reason.as_deref()),
+    });
+    let packages = report.packages.iter().map(|it| Row {
+        kind: "package",
+        name: it.name.clone(),
+        version: it.version.as_deref(),
+        tree: Some(it.tree),
+        outcome: (it.status, it.bytes, it.reason.as_deref()),
+    });
+    let artifacts = report.artifacts.iter().map(|it| Row {
+        kind: "artifact",
+        name: Some(
+            it.names.join(", ") + &it.package.as_ref().map_or(String::new(), |package| format!(" of {package}")),
+        ),
+        version: None,
+        tree: Some(it.tree),
+        outcome: (it.status, it.bytes, it.reason.as_deref()),
+    });
+    let all = registries.chain(packages).chain(artifacts);
+    all.filter(|row| row.outcome.0 != Status::Cached).map(Row::cells).collect()
+}
+
+struct Row<'r> {
+    kind: &'static str,
+    name: Option<String>,
+    version: Option<&'r str>,
+    tree: Option<TreeHash>,
+    outcome: (Status, Option<u64>, Option<&'r str>),
+}
+
+impl Row<'_> {
+    fn cells(self) -> Vec<String> {
+        let (status, size, why) = self.outcome;
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        vec![
+            word(&status),
+            self.kind.to_owned(),
+            or_dash(self.name),
+            or_dash(self.version.map(str::to_owned)),
+            or_dash(size.map(bytes)),
+            or_dash(self.tree.map(|tree| tree.to_string()[..12].to_owned())),
+            why.unwrap_or_default().to_owned(),
+        ]
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let totals = &report.totals;
+    let mut parts = Vec::new();
+    for (count, what) in [
+        (totals.fetched, "fetched"),
+        (totals.cached, "here already"),
+        (totals.planned, "planned"),
+        (totals.failed, "failed"),
+        (report.unmirrorable.len(), "not mirrorable"),
+        (report.standard_libraries, "standard libraries"),
+        (report.local_paths, "local paths"),
+        (report.unopened_packages, "packages not opened for their artifacts yet"),
+    ] {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    }
+    let parts = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
+    format!("{parts}; {} in all\n", bytes(totals.bytes))
+}
+
+/// The word that the JSON document has.
+fn word(value: &impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}

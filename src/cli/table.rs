@@ -1,0 +1,44 @@
+//! Plain tables for terminals.
+
+/// Columns aligned to their widest cell, two spaces apart; the last one is not padded.
+pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let header = header.iter().map(|cell| (*cell).to_owned()).collect();
+    let lines: Vec<&Vec<String>> = std::iter::once(&header).chain(rows).collect();
+    let width = |column: usize| {
+        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..header.len()).map(width).collect();
+    lines.iter().map(|line| aligned(line, &widths)).collect()
+}
+
+fn aligned(line: &[String], widths: &[usize]) -> String {
+    let mut text = String::new();
+    for (cell, &width) in line.iter().zip(widths) {
+        text.push_str(&printable(cell));
+        text.extend(std::iter::repeat_n(' ', (width + 2).saturating_sub(cell.chars().count())));
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+/// What came from a registry or a client must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
+
+/// `1.5 MiB`
+pub(super) fn bytes(count: u64) -> String {
+    bytesize::ByteSize(count).display().iec().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_nothing_steers_the_terminal() {
+        let rows = vec![vec!["a\x1b[31m".into(), "1".into()], vec!["longer".into(), "2".into()]];
+        assert_eq!(table(&["NAME", "N"], &rows), "NAME    N\na\u{fffd}[31m  1\nlonger  2\n");
+    }
+}

@@ -1,0 +1,166 @@
+//! The command line: bad input gives one clear line and the right exit code, and nothing is lost.
+
+use crate::binary::{Serving, command, run, said, stdout};
+use crate::support::Scene;
+use airlock::config::Settings;
+use airlock::protocol::Kind;
+use airlock::sample::Site;
+use fs_err as fs;
+use std::path::Path;
+
+/// Runs it in a fresh folder with these files, and expects this exit code and these words on a
+/// single line.
+async fn check(files: &[(&str, &str)], arguments: &[&str], code: i32, words: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let output = run(folder.path(), arguments).await;
+    let (found, text) = said(&output);
+    assert_eq!(found, Some(code), "{arguments:?}: {text}");
+    let line = text.lines().find(|line| words.iter().all(|word| line.contains(word)));
+    assert!(line.is_some(), "{arguments:?} lacks {words:?}: {text}");
+    assert!(!text.contains("panicked"), "{arguments:?}: {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_usage_is_2_and_one_clear_line() {
+    check(&[], &["serve", "--listen", "nowhere"], 2, &["nowhere", "--listen"]).await;
+    check(&[], &["serve", "--upstream", "ftp://x"], 2, &["ftp://x", "http"]).await;
+    check(&[], &["frobnicate"], 2, &["frobnicate"]).await;
+    check(&[], &["prewarm"], 2, &["PATH"]).await;
+    check(&[], &["serve", "--config", "none.toml"], 2, &["none.toml"]).await;
+    check(&[("airlock.toml", "cache = 'c'\nchace = 'd'\n")], &["verify"], 2, &["airlock.toml:2", "chace"]).await;
+    check(&[("airlock.toml", "jobs = 0\n")], &["verify"], 2, &["jobs"]).await;
+    check(&[("cache", "a file")], &["verify"], 2, &["cache"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_of_another_version_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let format = folder.path().join("cache/.airlock/format");
+    fs::create_dir_all(format.parent().unwrap()).unwrap();
+    fs::write(&format, "99\n").unwrap();
+    let (code, text) = said(&run(folder.path(), &["serve", "--offline"]).await);
+    assert!(code == Some(2) && text.contains("99"), "{text}");
+    assert_eq!(fs::read_to_string(format).unwrap(), "99\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_said_before_the_cache_is_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, text) = said(&run(folder.path(), &["serve", "--offline", "--listen", &address]).await);
+    assert_eq!((code, text.lines().count()), (Some(2), 1), "{text}");
+    assert!(text.contains(&address) && text.contains("in use"), "{text}");
+    assert!(!folder.path().join("cache").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_environment_stands_for_flags_and_flags_win() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut with = command(folder.path());
+    with.args(["verify"]).env("AIRLOCK_CACHE", "from-env").env("AIRLOCK_JSON", "true");
+    let output = with.output().await.unwrap();
+    assert!(output.status.success() && folder.path().join("from-env").exists());
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["checked"], 0);
+    let mut both = command(folder.path());
+    both.args(["verify", "--cache", "from-flag"]).env("AIRLOCK_CACHE", "from-nowhere");
+    assert!(both.output().await.unwrap().status.success());
+    assert!(folder.path().join("from-flag").exists() && !folder.path().join("from-nowhere").exists());
+}
+
+#[test]
+fn the_example_configuration_shows_every_key_with_its_default() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("airlock.example.toml")).unwrap();
+    let explained = airlock::config::Config::new(toml::from_str(&text).unwrap(), Settings::default()).unwrap();
+    // The keys without a default are true keys too.
+    toml::from_str::<Settings>(&text.replace("#: ", "")).unwrap();
+    let default = airlock::config::Config::new(Settings::default(), Settings::default()).unwrap();
+    assert_eq!(format!("{explained:?}"), format!("{default:?}"));
+    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/settings.rs")).unwrap();
+    let keys = source.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.split_once(": Option<"));
+    for (key, _) in keys {
+        let key = key.replace('_', "-");
+        assert!(text.lines().any(|line| line.trim_start_matches("#: ").starts_with(&format!("{key} ="))), "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_sets_damage_aside_and_says_so() {
+    let scene = Scene::new().await;
+    let mirror = crate::support::mirror(&scene.online());
+    let site = Site::sample().unwrap();
+    for resource in site.resources() {
+        mirror.fetch(&resource, airlock::mirror::Patience::prewarm(1)).await.unwrap();
+    }
+    let cache = scene.cache();
+    let arguments = ["verify", "--cache", cache.to_str().unwrap()];
+    let clean = run(scene.folder.path(), &arguments).await;
+    assert!(clean.status.success(), "{:?}", said(&clean));
+    assert!(stdout(&clean).starts_with(&format!("{} files", site.resources().count())), "{}", stdout(&clean));
+
+    let package = site.resources().find(|resource| resource.kind() == Kind::Package).unwrap();
+    fs::write(cache.join(package.relative_path()), "damaged").unwrap();
+    let found = run(scene.folder.path(), &[&arguments[..], &["--json", "--jobs", "2"]].concat()).await;
+    assert_eq!(found.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(report["damaged"][0]["resource"], package.to_string());
+    assert!(Path::new(report["damaged"][0]["quarantine"].as_str().unwrap()).exists());
+    assert!(!cache.join(package.relative_path()).exists());
+    assert!(run(scene.folder.path(), &arguments).await.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn misses_are_shown_exported_and_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = command(folder.path());
+    serve.args(["serve", "--offline", "--listen", "127.0.0.1:0"]);
+    let serving = Serving::start(serve).await;
+    let path = "/artifact/00000000000000000000000000000000000000aa";
+    assert_eq!(crate::support::client().get(format!("{}{path}", serving.url)).send().await.unwrap().status(), 404);
+    // What was missed is written at the latest when the server stops.
+    assert!(serving.stop(rustix::process::Signal::TERM).await.success());
+
+    let table = stdout(&run(folder.path(), &["misses"]).await);
+    assert!(table.contains(path) && table.contains("offline"), "{table}");
+    let json: serde_json::Value =
+        serde_json::from_str(&stdout(&run(folder.path(), &["misses", "--json"]).await)).unwrap();
+    assert_eq!((&json["misses"][0]["resource"], &json["misses"][0]["count"]), (&path.into(), &1.into()));
+    assert!(run(folder.path(), &["misses", "export", "list.txt"]).await.status.success());
+    let list = airlock::julia::MissList::parse(&fs::read_to_string(folder.path().join("list.txt")).unwrap()).unwrap();
+    assert_eq!(list.entries[0].resource.to_string(), path);
+    assert!(run(folder.path(), &["misses", "clear"]).await.status.success());
+    assert_eq!(stdout(&run(folder.path(), &["misses"]).await), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_finds_new_files_and_an_interrupt_stops() {
+    let (scene, site) = (Scene::new().await, Site::sample().unwrap());
+    let mut serve = command(scene.folder.path());
+    serve.args(["serve", "--offline", "--listen", "127.0.0.1:0"]);
+    let mut serving = Serving::start(serve).await;
+    let resource = site.resources().next().unwrap();
+    let file = scene.cache().join(resource.relative_path());
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, site.body(&resource.to_string()).unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(serving.child.id().unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
+    let line = serving.hears("new files in the cache").await;
+    assert!(line.contains("good=1") || line.contains("good: 1"), "{line}");
+    assert!(serving.stop(rustix::process::Signal::INT).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn completions_and_manual_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(stdout(&run(folder.path(), &["completions", shell]).await).contains("prewarm"), "{shell}");
+    }
+    assert!(run(folder.path(), &["man", "pages"]).await.status.success());
+    assert!(folder.path().join("pages/airlock-prewarm.1").exists());
+    let version = run(folder.path(), &["--version"]).await;
+    assert_eq!(stdout(&version), format!("airlock {}\n", env!("CARGO_PKG_VERSION")));
+}

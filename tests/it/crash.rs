@@ -1,0 +1,155 @@
+//! kill -9 at every named fault point, and a full disk: nothing published is harmed, nothing half
+//! is visible, the next run goes on.
+
+use crate::binary::{Serving, command, run, said, wrapped};
+use crate::flights::big_site;
+use crate::support::{LONG, Scene, client, curl, skip};
+use airlock::fault::POINTS;
+use airlock::protocol::Flavor;
+use airlock::store::Store;
+use airlock::tree::Limits;
+use airlock::verify::verify;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::Output;
+use std::sync::Arc;
+
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo");
+
+/// Everything that can be seen in a cache is right.
+fn assert_whole(cache: &Path, when: &str) {
+    let store = Arc::new(Store::open(cache).unwrap());
+    let report = verify(&store, &Limits::default(), 2, &|_, _| {}).unwrap();
+    assert!(report.is_clean(), "{when}: {report:?}");
+    for flavor in Flavor::ALL {
+        let Ok(text) = fs_err::read_to_string(cache.join(flavor.file_name())) else { continue };
+        let listing = airlock::protocol::Listing::parse(&text).unwrap_or_else(|error| panic!("{when}: {error}"));
+        assert!(listing.iter().all(|registry| store.has(&registry.into())), "{when}: lists what is not here");
+    }
+    drop(store);
+    let left = fs_err::read_dir(cache.join(".airlock/tmp")).unwrap().count();
+    assert_eq!(left, 0, "{when}: what the dead left behind was not swept");
+}
+
+/// Runs prewarm on the demo's manifests.
+async fn prewarm(scene: &Scene, fault: Option<&str>) -> Output {
+    let mut prewarm = command(scene.folder.path());
+    prewarm.args(["prewarm", "--platform", "all", "--upstream", &scene.upstream.url(), DEMO]);
+    prewarm.envs(fault.map(|point| ("AIRLOCK_FAULT", point)));
+    tokio::time::timeout(LONG, prewarm.output()).await.unwrap().unwrap()
+}
+
+/// Has a server meet its end at a point, by asking for something that is not there.
+async fn serve(scene: &Scene, point: &str, offline: bool) -> std::process::ExitStatus {
+    let mut serve = command(scene.folder.path());
+    serve.args(["serve", "--listen", "127.0.0.1:0"]).env("AIRLOCK_FAULT", point);
+    let upstream = scene.upstream.url();
+    serve.args(if offline { vec!["--offline"] } else { vec!["--upstream", &upstream] });
+    let mut serving = Serving::start(serve).await;
+    let resource = airlock::sample::Site::sample().unwrap().resources().last().unwrap();
+    let _ = client().get(format!("{}{resource}", serving.url)).send().await;
+    tokio::time::timeout(LONG, serving.child.wait()).await.unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_point_prewarm_harms_nothing_and_goes_on() {
+    for point in POINTS.iter().filter(|point| **point != "misses.appended") {
+        let scene = Scene::new().await;
+        let killed = prewarm(&scene, Some(point)).await;
+        assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
+        assert_whole(&scene.cache(), point);
+        let again = prewarm(&scene, None).await;
+        assert!(again.status.success(), "{point}: {:?}", said(&again));
+        assert_whole(&scene.cache(), point);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_point_a_flight_of_a_server_harms_nothing() {
+    let flights = ["flight.", "publish.", "facts."];
+    for point in POINTS.iter().filter(|point| flights.iter().any(|flight| point.starts_with(flight))) {
+        let scene = Scene::new().await;
+        assert_eq!(serve(&scene, point, false).await.signal(), Some(9), "{point} was never reached");
+        assert_whole(&scene.cache(), point);
+        let again = prewarm(&scene, None).await;
+        assert!(again.status.success(), "{point}: {:?}", said(&again));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_it_writes_a_miss_a_server_loses_none() {
+    let scene = Scene::new().await;
+    assert_eq!(serve(&scene, "misses.appended", true).await.signal(), Some(9));
+    let store = Store::open(&scene.cache()).unwrap();
+    assert_eq!(store.misses().read().unwrap().len(), 1);
+}
+
+/// Runs a script in a mount namespace of its own, with a small file system at `cache`.
+async fn on_a_small_disk(scene: &Scene, script: &str) -> Option<Output> {
+    fs_err::create_dir_all(scene.cache()).unwrap();
+    let whole = format!("mount -t tmpfs -o size=600k tmpfs cache || exit 77\n{script}");
+    let mut command = wrapped(scene.folder.path(), &["unshare", "-m", "sh", "-c", &whole]);
+    command.env("UPSTREAM", scene.upstream.url()).env("DEMO", DEMO);
+    let output = tokio::time::timeout(LONG, command.output()).await.unwrap().unwrap();
+    let text = said(&output).1;
+    if output.status.code() == Some(77) || text.contains("unshare failed") {
+        skip("namespaces: a full disk");
+        return None;
+    }
+    Some(output)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_fails_a_prewarm_and_room_lets_it_go_on() {
+    let (site, large) = big_site(1 << 20);
+    let scene = Scene::with(site).await;
+    fs_err::write(scene.folder.path().join("list"), format!("# airlock misses\n{large}\n")).unwrap();
+    let script = r#"
+        "$0" prewarm --upstream "$UPSTREAM" --attempts 1 "$DEMO" || exit 10
+        "$0" prewarm --upstream "$UPSTREAM" --attempts 1 list; [ $? -eq 1 ] || exit 11
+        "$0" verify || exit 12
+        mount -o remount,size=64m cache || exit 77
+        "$0" prewarm --upstream "$UPSTREAM" --attempts 1 list || exit 13
+        "$0" verify || exit 14
+    "#;
+    let Some(output) = on_a_small_disk(&scene, script).await else { return };
+    let (code, text) = said(&output);
+    assert_eq!(code, Some(0), "{text}");
+    let report = crate::binary::stdout(&output);
+    assert!(report.contains("disk of the cache is full"), "{report}{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_a_flight_ends_short_and_hits_are_served() {
+    let (site, large) = big_site(1 << 20);
+    let scene = Scene::with(site.clone()).await;
+    let small = site.resources().find(|resource| *resource != large).unwrap();
+    fs_err::create_dir_all(scene.cache()).unwrap();
+    let script = "mount -t tmpfs -o size=600k tmpfs cache && exec \"$0\" \"$@\"";
+    let mut serve = wrapped(scene.folder.path(), &["unshare", "-m", "sh", "-c", script]);
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--upstream", &scene.upstream.url()]);
+    let probe =
+        wrapped(scene.folder.path(), &["unshare", "-m", "sh", "-c", "mount -t tmpfs tmpfs cache"]).output().await;
+    if !probe.unwrap().status.success() {
+        skip("namespaces: a flight on a full disk");
+        return;
+    }
+    let serving = Serving::start(serve).await;
+    let url = |resource: &airlock::protocol::Resource| format!("{}{resource}", serving.url);
+    assert!(curl(&["--fail", &url(&small)]).await.status.success());
+    let failed = curl(&["--fail", &url(&large)]).await;
+    assert!(!failed.status.success() && failed.stdout.len() < 1 << 20);
+    let hit = curl(&["--fail", &url(&small)]).await;
+    assert!(hit.status.success() && hit.stdout == *site.body(&small.to_string()).unwrap());
+    assert!(serving.stop(rustix::process::Signal::TERM).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_cannot_be_written_is_one_clear_line() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody, not even root, can make folders in here.
+    let output = run(folder.path(), &["verify", "--cache", "/proc/airlock"]).await;
+    let (code, text) = said(&output);
+    assert_eq!((code, text.lines().count()), (Some(2), 1), "{text}");
+    assert!(text.contains("/proc/airlock"), "{text}");
+}
