@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Connect failures or stalls in a row before a source is cooled as a whole.
 const UNREACHABLE_AFTER: u32 = 5;
+/// The same before even a prewarm stops to try again: the line is down.
+const CUT_OFF_AFTER: u32 = 100;
 /// First and longest time for which a source is cooled as a whole.
 const SOURCE_COOLDOWN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(5));
 /// Longest time for which a resource is cooled at a source.
@@ -137,6 +139,11 @@ impl Memory {
     /// Forgets about resources: something new may be there.
     pub(super) fn forget(&self) {
         lock(&self.resources).clear();
+    }
+
+    /// Whether no source has been reached for so long that trying harder is a waste of time.
+    pub(super) fn is_cut_off(&self) -> bool {
+        lock(&self.sources).iter().all(|health| health.unreachable >= CUT_OFF_AFTER)
     }
 
     /// The health of every source, in order.
