@@ -198,6 +198,18 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_down_is_noticed_and_forgotten_when_it_is_up() {
+        let memory = Memory::new(1, Duration::from_mins(1));
+        for _ in 0..CUT_OFF_AFTER {
+            assert!(!memory.is_cut_off());
+            memory.failed(0, &resource(1), &Fault::Stalled(Duration::ZERO));
+        }
+        assert!(memory.is_cut_off());
+        memory.succeeded(0, &resource(1));
+        assert!(!memory.is_cut_off());
+    }
+
+    #[test]
     fn the_memory_grows_and_is_bounded() {
         assert_eq!(doubled(Duration::from_mins(1), 1, LONGEST), Duration::from_mins(2));
         assert_eq!(doubled(Duration::from_mins(1), 99, LONGEST), LONGEST);
