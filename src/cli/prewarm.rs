@@ -32,6 +32,7 @@ pub(super) async fn run(config: &Config, paths: Vec<PathBuf>) -> anyhow::Result<
     if config.json {
         print_json(&report)?;
     } else {
+        complain(&report);
         print(&text(&report, &mirror))?;
     }
     Ok(if report.is_complete() { Outcome::Complete } else { Outcome::Incomplete })
@@ -48,18 +49,22 @@ impl Progress for Bar {
     }
 }
 
+/// Says what is wrong with the inputs.
+fn complain(report: &Report) {
+    for input in &report.inputs {
+        for warning in &input.warnings {
+            say(&format!("warning: {}: {warning}", input.path));
+        }
+        if let Some(error) = &input.error {
+            say(&format!("error: {error}"));
+        }
+    }
+}
+
 /// What a person wants to know: what came, what did not and why. What was here already is only
 /// counted.
 pub(super) fn text(report: &Report, mirror: &Mirror) -> String {
     let mut text = String::new();
-    for input in &report.inputs {
-        if let Some(error) = &input.error {
-            let _ = writeln!(text, "error: {error}");
-        }
-        for warning in &input.warnings {
-            let _ = writeln!(text, "warning: {}: {warning}", input.path);
-        }
-    }
     let rows = rows(report, mirror);
     if !rows.is_empty() {
         text += &table(&["STATUS", "KIND", "NAME", "VERSION", "SIZE", "TREE", "WHY"], &rows);
