@@ -41,7 +41,6 @@ pub(super) async fn run(config: Config, exit: bool) -> anyhow::Result<Outcome> {
 
     step("1. Outside: a sample upstream, and a prewarm of manifests/demo from it");
     let report = fill(&config, folder.path()).await?;
-    print(&super::prewarm::text(&report))?;
 
     step("2. The upstream is off. Inside: the same cache, served offline");
     let config = Config { offline: true, upstreams: Vec::new(), ..config };
@@ -78,7 +77,8 @@ async fn fill(config: &Config, folder: &Path) -> anyhow::Result<Report> {
     let mirror = Arc::new(Mirror::new(Arc::new(Store::open(&config.cache)?), sources, &config));
     let report = prewarm::run(Arc::clone(&mirror), Request::new(vec![manifests], &config)?, &()).await;
     mirror.close().await;
-    ensure!(report.is_complete(), "the prewarm is not complete:\n{}", super::prewarm::text(&report));
+    print(&super::prewarm::text(&report, &mirror))?;
+    ensure!(report.is_complete(), "the prewarm is not complete");
     Ok(report)
 }
 

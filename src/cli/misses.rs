@@ -79,7 +79,8 @@ fn export(config: &Config, store: &Arc<Store>, file: &Path) -> anyhow::Result<Ou
         print(&text)?;
     } else {
         fs_err::write(file, text).context("cannot write the list")?;
-        say(&format!("{count} misses written to {}", file.display()));
+        let what = if count == 1 { "miss" } else { "misses" };
+        say(&format!("{count} {what} written to {}", file.display()));
     }
     Ok(Outcome::Complete)
 }

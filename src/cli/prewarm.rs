@@ -6,8 +6,8 @@ use super::table::{bytes, table};
 use super::{Outcome, open_store, print, print_json, say, sources};
 use crate::config::Config;
 use crate::mirror::Mirror;
-use crate::prewarm::{self, Event, Progress, Report, Request, Status, UnmirrorableKind};
-use crate::protocol::TreeHash;
+use crate::prewarm::{self, Event, Progress, RegistryReport, Report, Request, Status, UnmirrorableKind};
+use crate::protocol::{Resource, TreeHash};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -32,7 +32,8 @@ pub(super) async fn run(config: &Config, paths: Vec<PathBuf>) -> anyhow::Result<
     if config.json {
         print_json(&report)?;
     } else {
-        print(&text(&report))?;
+        complain(&report);
+        print(&text(&report, &mirror))?;
     }
     Ok(if report.is_complete() { Outcome::Complete } else { Outcome::Incomplete })
 }
@@ -48,19 +49,23 @@ impl Progress for Bar {
     }
 }
 
-/// What a person wants to know: what came, what did not and why. What was here already is only
-/// counted.
-pub(super) fn text(report: &Report) -> String {
-    let mut text = String::new();
+/// Says what is wrong with the inputs.
+fn complain(report: &Report) {
     for input in &report.inputs {
-        if let Some(error) = &input.error {
-            let _ = writeln!(text, "error: {error}");
-        }
         for warning in &input.warnings {
-            let _ = writeln!(text, "warning: {}: {warning}", input.path);
+            say(&format!("warning: {}: {warning}", input.path));
+        }
+        if let Some(error) = &input.error {
+            say(&format!("error: {error}"));
         }
     }
-    let rows = rows(report);
+}
+
+/// What a person wants to know: what came, what did not and why. What was here already is only
+/// counted.
+pub(super) fn text(report: &Report, mirror: &Mirror) -> String {
+    let mut text = String::new();
+    let rows = rows(report, mirror);
     if !rows.is_empty() {
         text += &table(&["STATUS", "KIND", "NAME", "VERSION", "SIZE", "TREE", "WHY"], &rows);
     }
@@ -75,10 +80,10 @@ pub(super) fn text(report: &Report) -> String {
     text + &summary(report)
 }
 
-fn rows(report: &Report) -> Vec<Vec<String>> {
+fn rows(report: &Report, mirror: &Mirror) -> Vec<Vec<String>> {
     let registries = report.registries.iter().map(|it| Row {
         kind: "registry",
-        name: Some(it.uuid.to_string()),
+        name: Some(registry_name(mirror, it)),
         version: None,
         tree: it.tree,
         outcome: (it.status, it.bytes, it.reason.as_deref()),
@@ -101,6 +106,13 @@ fn rows(report: &Report) -> Vec<Vec<String>> {
     });
     let all = registries.chain(packages).chain(artifacts);
     all.filter(|row| row.outcome.0 != Status::Cached).map(Row::cells).collect()
+}
+
+/// The name if the registry is here, else its uuid.
+fn registry_name(mirror: &Mirror, registry: &RegistryReport) -> String {
+    let resource = registry.tree.map(|tree| Resource::Registry { uuid: registry.uuid, tree });
+    let name = resource.and_then(|resource| mirror.name(&resource));
+    name.map_or_else(|| registry.uuid.to_string(), |name| name.name)
 }
 
 struct Row<'r> {

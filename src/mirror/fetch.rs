@@ -139,7 +139,8 @@ impl Mirror {
                     Err(Failed::Source(fault)) => faults.push(fault),
                 }
             }
-            let helps = |fault: &&Fault| fault.is_passing() && (patience.insists || !fault.is_unreachable());
+            let insists = patience.insists && !self.memory.is_cut_off();
+            let helps = |fault: &&Fault| fault.is_passing() && (insists || !fault.is_unreachable());
             let again = faults.iter().find(helps);
             let pause = patience.pause(round, again.and_then(Fault::retry_after));
             let leaves = |deadline: Instant| deadline.saturating_duration_since(Instant::now()) <= pause;

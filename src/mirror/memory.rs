@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Connect failures or stalls in a row before a source is cooled as a whole.
 const UNREACHABLE_AFTER: u32 = 5;
+/// The same before even a prewarm stops to try again: the line is down.
+const CUT_OFF_AFTER: u32 = 100;
 /// First and longest time for which a source is cooled as a whole.
 const SOURCE_COOLDOWN: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(5));
 /// Longest time for which a resource is cooled at a source.
@@ -139,6 +141,11 @@ impl Memory {
         lock(&self.resources).clear();
     }
 
+    /// Whether no source has been reached for so long that trying harder is a waste of time.
+    pub(super) fn is_cut_off(&self) -> bool {
+        lock(&self.sources).iter().all(|health| health.unreachable >= CUT_OFF_AFTER)
+    }
+
     /// The health of every source, in order.
     pub(super) fn health(&self) -> Vec<Health> {
         lock(&self.sources).clone()
@@ -188,6 +195,18 @@ mod tests {
         assert!(memory.admits(0));
         memory.failed(0, &resource(1), &Fault::NotFound);
         assert!(memory.admits(0) && memory.admits(0));
+    }
+
+    #[test]
+    fn a_line_that_is_down_is_noticed_and_forgotten_when_it_is_up() {
+        let memory = Memory::new(1, Duration::from_mins(1));
+        for _ in 0..CUT_OFF_AFTER {
+            assert!(!memory.is_cut_off());
+            memory.failed(0, &resource(1), &Fault::Stalled(Duration::ZERO));
+        }
+        assert!(memory.is_cut_off());
+        memory.succeeded(0, &resource(1));
+        assert!(!memory.is_cut_off());
     }
 
     #[test]

@@ -89,6 +89,11 @@ impl Plan {
         self.registries.iter().chain(self.packages.keys()).chain(self.artifacts.keys()).copied()
     }
 
+    /// How many resources are wanted by now.
+    pub fn count(&self) -> usize {
+        self.registries.len() + self.packages.len() + self.artifacts.len()
+    }
+
     /// Adds the artifacts that a package names, and returns those that nobody named before.
     pub fn open(&mut self, package: &Resource, held: &[HeldArtifact]) -> Vec<Resource> {
         let owner = self.packages.get(package).and_then(|package| package.name.clone());

@@ -34,15 +34,15 @@ pub(super) async fn refresh(mirror: &Arc<Mirror>, patience: Patience) -> Vec<Reg
 
 /// What is listed here, for a run that asks no upstream.
 pub(super) async fn here(mirror: &Arc<Mirror>) -> Vec<RegistryReport> {
-    let listed = look(mirror, listed).await;
+    let sized = |store: &Store| {
+        let size = |registry: RegistryTree| Ok((registry, fs_err::metadata(store.path(&registry.into()))?.len()));
+        listed(store)?.into_iter().map(size).collect()
+    };
+    let listed: BTreeSet<(RegistryTree, u64)> = look(mirror, sized).await;
     if listed.is_empty() {
         return vec![RegistryReport::unknown(Outcome::planned())];
     }
-    let sized = |registry: RegistryTree| {
-        let bytes = fs_err::metadata(mirror.store().path(&registry.into())).map_or(0, |metadata| metadata.len());
-        RegistryReport::new(registry, Outcome::here(bytes, true))
-    };
-    listed.into_iter().map(sized).collect()
+    listed.into_iter().map(|(registry, bytes)| RegistryReport::new(registry, Outcome::here(bytes, true))).collect()
 }
 
 fn failed(problem: &RegistryProblem) -> RegistryReport {
@@ -52,18 +52,16 @@ fn failed(problem: &RegistryProblem) -> RegistryReport {
     }
 }
 
-async fn look(
-    mirror: &Arc<Mirror>,
-    look: fn(&Store) -> Result<BTreeSet<RegistryTree>, StoreError>,
-) -> BTreeSet<RegistryTree> {
+/// Looks at the cache directory; what cannot be read there is as good as nothing.
+async fn look<T: Default + Send + 'static>(mirror: &Arc<Mirror>, look: fn(&Store) -> Result<T, StoreError>) -> T {
     let store = Arc::clone(mirror.store());
     match blocking(move || look(&store)).await {
-        Ok(Ok(registries)) => registries,
+        Ok(Ok(found)) => found,
         Ok(Err(error)) => {
             tracing::error!("cannot look for registries in the cache directory: {error}");
-            BTreeSet::new()
+            T::default()
         }
-        Err(_) => BTreeSet::new(),
+        Err(_) => T::default(),
     }
 }
 

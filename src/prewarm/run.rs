@@ -1,6 +1,7 @@
 //! Working a plan off: many at once, never more than asked for.
 
-use super::{Event, Outcome, Plan, Progress, Report, Request, Selection, Status, read_inputs, registries};
+use super::{Event, Outcome, Plan, Progress, RegistryReport, Report, Request, Selection, Status};
+use super::{read_inputs, registries};
 use crate::fault;
 use crate::mirror::{Mirror, Patience, Refusal, blocking, verify_file};
 use crate::protocol::{Kind, Resource};
@@ -24,7 +25,7 @@ pub async fn run(mirror: Arc<Mirror>, request: Request, progress: &dyn Progress)
     } else {
         progress.event(&Event::Registries);
         let refreshed = request.cancel.run_until_cancelled(registries::refresh(&mirror, patience)).await;
-        refreshed.unwrap_or_default()
+        refreshed.unwrap_or_else(|| vec![RegistryReport::unknown(Outcome::interrupted())])
     };
     mirror.load_names().await;
     let selection = Selection { platforms: request.platforms.clone(), lazy: request.lazy };
@@ -105,7 +106,7 @@ impl Work<'_> {
     }
 
     fn planned(&self) {
-        self.progress.event(&Event::Planned { resources: self.plan.resources().count() });
+        self.progress.event(&Event::Planned { resources: self.plan.count() });
     }
 }
 

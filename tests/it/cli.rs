@@ -36,6 +36,58 @@ async fn wrong_usage_is_2_and_one_clear_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_input_that_cannot_be_used_is_one_clear_line() {
+    let dry = |path: &'static str| ["prewarm", "--dry-run", path];
+    check(&[], &dry("none.toml"), 1, &["none.toml", "no such file"]).await;
+    check(&[("empty", "")], &dry("."), 1, &["no manifest"]).await;
+    let broken = "manifest_format = \"2.0\"\n[deps\n";
+    check(&[("Manifest.toml", broken)], &dry("Manifest.toml"), 1, &["Manifest.toml", "line 2"]).await;
+    check(&[("Project.toml", "[deps]\n")], &dry("Project.toml"), 1, &["Project.toml"]).await;
+    check(&[("picture", "\u{89}PNG")], &dry("picture"), 1, &["picture"]).await;
+    let future = "manifest_format = \"9.0\"\n";
+    check(&[("Manifest.toml", future)], &dry("Manifest.toml"), 0, &["warning", "Manifest.toml", "9.0"]).await;
+    let platform = ["prewarm", "--platform", "z80-cpm", "Manifest.toml"];
+    check(&[("Manifest.toml", future)], &platform, 2, &["z80-cpm", "x86_64-linux-gnu"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_cannot_be_reached_is_said_and_costs_nothing_that_is_here() {
+    let scene = Scene::new().await;
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo");
+    let upstream = scene.upstream.url();
+    assert!(run(scene.folder.path(), &["prewarm", "--upstream", &upstream, demo]).await.status.success());
+    let dead = ["prewarm", "--json", "--attempts", "1", "--upstream", "http://127.0.0.1:1", demo];
+    let output = run(scene.folder.path(), &dead).await;
+    assert_eq!(output.status.code(), Some(1), "the registries could not be asked for");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let reason = report["registries"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("cannot connect"), "{reason}");
+    assert!(report["packages"].as_array().unwrap().iter().all(|package| package["status"] == "cached"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_and_a_prewarm_share_a_cache() {
+    let scene = Scene::new().await;
+    let (folder, upstream) = (scene.folder.path(), scene.upstream.url());
+    let mut serve = command(folder);
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--upstream", &upstream]);
+    let serving = Serving::start(serve).await;
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo");
+    let all = ["prewarm", "--platform", "all", "--upstream", &upstream, demo];
+    let site = Site::sample().unwrap();
+    let client = crate::support::client();
+    let clients = site.resources().map(|resource| client.get(format!("{}{resource}", serving.url)).send());
+    let (prewarmed, served) = tokio::join!(run(folder, &all), futures_util::future::join_all(clients));
+    assert!(prewarmed.status.success(), "{:?}", said(&prewarmed));
+    assert!(served.into_iter().all(|response| response.unwrap().status() == 200));
+    for resource in site.resources() {
+        assert_eq!(scene.upstream.gets(&resource.to_string()), 1, "{resource}: one process's fetch is the other's hit");
+    }
+    assert!(serving.stop(rustix::process::Signal::TERM).await.success());
+    assert!(run(folder, &["verify"]).await.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cache_of_another_version_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let format = folder.path().join("cache/.airlock/format");

@@ -3,7 +3,7 @@
 use super::{How, LINUX_ARTIFACTS, Outside, PLAIN, artifacts, demo, package_path, set, statuses};
 use airlock::prewarm::{Event, Progress, Request, Status, run};
 use airlock::protocol::GENERAL;
-use airlock::sample::{Body, Gate};
+use airlock::sample::{Body, Fault, Gate};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -112,6 +112,17 @@ async fn a_run_that_is_stopped_says_what_is_left_and_goes_on_the_next_time() {
     gate.open();
     let next = outside.prewarm(&[&demo()], PLAIN).await;
     assert_eq!((next.totals.cached, next.exit_code()), (report.totals.fetched, 0));
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_while_it_asks_for_registries_is_not_complete() {
+    let outside = Outside::new().await;
+    outside.upstream.fail("/registries", Fault::Silence);
+    let empty = outside.file("Manifest.toml", "");
+    let request = outside.request(&[&empty], PLAIN);
+    let lines = Lines(Mutex::default(), Some(("registries", request.clone())));
+    let report = run(outside.mirror(PLAIN), request, &lines).await;
+    assert_eq!((report.totals.planned, report.totals.failed, report.exit_code()), (1, 0, 1));
 }
 
 #[tokio::test]
