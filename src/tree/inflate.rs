@@ -12,8 +12,6 @@ use super::{Limits, TreeError};
 
 const PACKED_BUFFER: usize = 64 << 10;
 const CHUNK: usize = 128 << 10;
-/// Small enough for allocators to keep at hand: most packages need no more, and there are thousands.
-const FIRST_CHUNK: usize = 64 << 10;
 
 /// A reused buffer of unpacked bytes.
 pub(super) struct Chunk {
@@ -24,11 +22,6 @@ pub(super) struct Chunk {
 impl Chunk {
     pub(super) fn new() -> Self {
         Self { buffer: vec![0; CHUNK].into_boxed_slice(), len: 0 }
-    }
-
-    /// The one to start with.
-    pub(super) fn first() -> Self {
-        Self { buffer: vec![0; FIRST_CHUNK].into_boxed_slice(), len: 0 }
     }
 
     /// Stands for "no more bytes"; cannot be filled.

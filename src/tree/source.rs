@@ -34,7 +34,7 @@ enum Feed<'env> {
 
 impl<'scope, 'env> Source<'scope, 'env> {
     pub(super) fn new(scope: &'scope Scope<'scope, 'env>, inflater: Inflater<'env>) -> Self {
-        Self { scope, feed: Feed::Inline(Box::new(inflater)), chunk: Chunk::first(), at: 0, offset: 0 }
+        Self { scope, feed: Feed::Inline(Box::new(inflater)), chunk: Chunk::new(), at: 0, offset: 0 }
     }
 
     /// Unpacked bytes consumed so far.
