@@ -7,7 +7,7 @@
 # ratio counts: what else runs on the machine then slows both. The table at the end has the median
 # of the rounds' ratios, with the least and the greatest. docs/benchmarks.md says what each row is.
 #
-#   BENCH_ROUNDS=5      rounds of each comparison
+#   BENCH_ROUNDS=7      rounds of each comparison
 #   BENCH_TARBALL=FILE  the tarball of `tree`; without it one is made
 #   BENCH_PORT=18700    this port and the next one are used
 #   BENCH_BIN=DIR       a folder with `airlock` and `examples/`; without it, a release build
@@ -16,7 +16,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-rounds=${BENCH_ROUNDS:-5}
+rounds=${BENCH_ROUNDS:-7}
 port=${BENCH_PORT:-18700}
 airlock_url=http://127.0.0.1:$port
 nginx_url=http://127.0.0.1:$((port + 1))
@@ -74,7 +74,7 @@ $user
 daemon off;
 worker_processes 2;
 pid $work/nginx.pid;
-error_log stderr;
+error_log stderr crit;
 events { worker_connections 1024; }
 http {
   access_log off;
@@ -181,7 +181,7 @@ bench_hits() {
     aim "$name" '≥ 1.00'
     hits_once ours "${clients[which]}" 1 "${paths[which]}" >"$work/null"
     for ((i = 0; i < rounds; i++)); do
-      round "$name" hits_once "$i" "${clients[which]}" 3 "${paths[which]}"
+      round "$name" hits_once "$i" "${clients[which]}" 2 "${paths[which]}"
     done
   done
   stop_all
@@ -206,10 +206,10 @@ bench_miss() {
 }
 
 bench_miss_of() {
-  local name="$1, time / directly" count=$2 bytes=$3 i
+  local name="$1, time / directly" count=$2 size=$3 i
   shift 3
   aim "$name" '≤ 1.05'
-  start_upstream --latency 20 "$@" "$((rounds * count + 1))x$bytes"
+  start_upstream --latency 20 "$@" "$((rounds * count + 1))x$size"
   start_airlock "$work/miss" --upstream "$upstream"
   # Connections and code are warmed by one that does not count.
   curl -sf -o "$work/null" "$airlock_url${paths[-1]}"
@@ -221,12 +221,14 @@ bench_miss_of() {
   rm -r "$work/miss"
 }
 
+# Every run fills a folder of its own, and none is removed in between: ext4 is slow to make files
+# for some seconds after many were removed.
 prewarm_once() {
-  rm -rf "$work/prewarmed"
-  mkdir "$work/prewarmed"
+  local folder=$work/prewarmed/$1-$2
+  mkdir -p "$folder"
   case $1 in
-    ours) took "$bin/airlock" prewarm --cache "$work/prewarmed" --upstream "$upstream" "$work/list" ;;
-    theirs) took curl -sSf --no-progress-meter --parallel --parallel-max 64 -K "$work/curl" ;;
+    ours) took "$bin/airlock" prewarm --cache "$folder" --upstream "$upstream" "$work/list" ;;
+    theirs) took curl -sSf --no-progress-meter --parallel --parallel-max 64 --output-dir "$folder" -K "$work/curl" ;;
   esac
 }
 
@@ -234,10 +236,9 @@ bench_prewarm() {
   local name='prewarm of 1,000, time / curl --parallel'
   aim "$name" '≤ 1.00'
   start_upstream --latency 20 1000x20000
-  printf '%s\n' "${paths[@]}" | sed "s|^/artifact/\(.*\)|url = \"$upstream&\"\noutput = \"$work/prewarmed/\1\"|" >"$work/curl"
-  for ((i = 0; i < rounds; i++)); do round "$name" prewarm_once "$i"; done
+  printf '%s\n' "${paths[@]}" | sed "s|^/artifact/\(.*\)|url = \"$upstream&\"\noutput = \"\1\"|" >"$work/curl"
+  for ((i = 0; i < rounds; i++)); do round "$name" prewarm_once "$i" "$i"; done
   stop_all
-  rm -r "$work/prewarmed"
 }
 
 # MB at the peak, after 100 clients asked for what $2... leads to. All must have got bytes.
