@@ -114,12 +114,13 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 fn text(seed: u64, length: usize) -> Vec<u8> {
     const WORDS: [&str; 8] = ["function ", "return ", "end\n", "version = ", "using ", "struct ", "module ", "::Int, "];
     let mut state = seed;
-    let mut text = String::with_capacity(length + 32);
+    let mut text = Vec::with_capacity(length + 32);
     while text.len() < length {
         let number = random(&mut state);
-        text.push_str(WORDS.get(number as usize % WORDS.len()).copied().unwrap_or_default());
-        text.push_str(&format!("{:x} ", number >> 20));
+        let word = usize::try_from(number).unwrap_or_default() % WORDS.len();
+        text.extend_from_slice(WORDS.get(word).copied().unwrap_or_default().as_bytes());
+        text.extend_from_slice(format!("{:x} ", number >> 20).as_bytes());
     }
     text.truncate(length);
-    text.into_bytes()
+    text
 }

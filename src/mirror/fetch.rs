@@ -111,8 +111,8 @@ impl Mirror {
         let give_up = flight.started + patience.lock_wait;
         loop {
             let (store, resource) = (Arc::clone(&self.store), flight.resource);
-            let look = blocking(move || Ok::<_, StoreError>((store.try_lock(&resource)?, store.look_up(&resource)?)));
-            let (lock, found) = look.await??;
+            let answer = blocking(move || Ok::<_, StoreError>((store.try_lock(&resource)?, store.look_up(&resource)?)));
+            let (lock, found) = answer.await??;
             if let Lookup::Verified(open, _) = found {
                 return Ok(Ok(landed(open)));
             }
