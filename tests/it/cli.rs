@@ -124,6 +124,27 @@ async fn the_environment_stands_for_flags_and_flags_win() {
     assert!(folder.path().join("from-flag").exists() && !folder.path().join("from-nowhere").exists());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn switches_can_be_set_either_way_wherever_they_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("airlock.toml"), "json = true\n").unwrap();
+    for (variable, arguments, json) in [
+        (None, vec!["verify"], true),
+        (None, vec!["verify", "--json=false"], false),
+        (Some("0"), vec!["verify"], false),
+        (Some("false"), vec!["verify"], false),
+        (Some(""), vec!["verify"], false),
+        (Some("1"), vec!["verify"], true),
+        (Some("yes"), vec!["verify"], true),
+        (Some("no"), vec!["verify", "--json"], true),
+    ] {
+        let mut verify = command(folder.path());
+        verify.args(&arguments).envs(variable.map(|value| ("AIRLOCK_JSON", value)));
+        let output = verify.output().await.unwrap();
+        assert_eq!(stdout(&output).starts_with('{'), json, "{variable:?} {arguments:?}: {:?}", said(&output));
+    }
+}
+
 #[test]
 fn the_example_configuration_shows_every_key_with_its_default() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("airlock.example.toml")).unwrap();
