@@ -7,20 +7,23 @@ use crate::server::{self, App};
 use anyhow::Context as _;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
     // The port first: a second server on one cache must fail before it touches anything.
     let listener = listen(config).await?;
-    let mirror = Mirror::start(open_store(config)?, sources(config)?, config);
+    let (store, sources) = (open_store(config)?, sources(config)?);
     let address = listener.local_addr()?;
-    let cache = mirror.store().root().display().to_string();
+    let cache = store.root().display().to_string();
     // Before anybody is told that it serves: until then a SIGHUP would end the process.
-    let (rescans, stop) = (rescan_on_hangup(&mirror)?, stop_signal()?);
+    let (hangup, stop) = (signal(SignalKind::hangup())?, stop_signal()?);
     match config.upstreams.as_slice() {
         [] => tracing::info!(cache, "serving at http://{address}, offline"),
         upstreams => tracing::info!(cache, "serving at http://{address}, fetching from {}", upstreams.join(", ")),
     }
+    // After that line, so that what its tasks log comes later.
+    let mirror = Mirror::start(store, sources, config);
+    let rescans = rescan_on_hangup(hangup, &mirror);
     server::serve(listener, App::new(Arc::clone(&mirror), config.clone()), stop).await;
     rescans.abort();
     mirror.close().await;
@@ -45,8 +48,7 @@ pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 /// Looks for new files on SIGHUP.
-fn rescan_on_hangup(mirror: &Arc<Mirror>) -> anyhow::Result<tokio::task::AbortHandle> {
-    let mut hangup = signal(SignalKind::hangup())?;
+fn rescan_on_hangup(mut hangup: Signal, mirror: &Arc<Mirror>) -> tokio::task::AbortHandle {
     let mirror = Arc::clone(mirror);
     let task = tokio::spawn(async move {
         while hangup.recv().await.is_some() {
@@ -54,5 +56,5 @@ fn rescan_on_hangup(mirror: &Arc<Mirror>) -> anyhow::Result<tokio::task::AbortHa
             mirror.rescan().await;
         }
     });
-    Ok(task.abort_handle())
+    task.abort_handle()
 }

@@ -84,8 +84,13 @@ impl Mirror {
             return Ok(Some(Landed { file, size: stamp.size }));
         };
         let (store, resource) = (Arc::clone(&self.store), flight.resource);
-        let to = blocking(move || store.quarantine(&resource)).await??;
-        tracing::error!(resource = %resource, quarantine = %to.display(), "damaged in the cache: {damage}");
+        if let Some(to) = blocking(move || store.quarantine(&resource, stamp)).await?? {
+            tracing::error!(%resource, quarantine = %to.display(), "damaged in the cache: {damage}");
+        } else {
+            tracing::warn!(%resource, "changed while it was verified: {damage}");
+        }
+        // From here on nobody new may be given bytes of it.
+        flight.abandon();
         if flight.is_committed() || self.sources.is_empty() { Err(Refusal::Content(damage)) } else { Ok(None) }
     }
 
@@ -94,7 +99,7 @@ impl Mirror {
         match blocking(move || verify_file(&resource, &file, stamp, &limits)).await? {
             Ok(fact) => {
                 self.names.learn_artifacts(&resource, &fact.artifacts);
-                blocking(move || store.remember(fact)).await??;
+                blocking(move || store.remember(fact)).await?;
                 Ok(None)
             }
             Err(Damage::Unreadable(error)) => Err(error.into()),

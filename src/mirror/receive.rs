@@ -65,11 +65,22 @@ impl Mirror {
         if !flight.begin(staged.file(), answer.length, 0) {
             return Err(Fault::Broken("clients already have bytes of another answer".to_owned()).into());
         }
-        let received = self.receive(flight, source, answer, Writer::new(staged), patience).await;
-        if received.is_err() {
+        let landed = self.land(flight, source, answer, Writer::new(staged), patience).await;
+        if landed.is_err() {
             flight.abandon();
         }
-        let (staged, contents) = received?;
+        landed
+    }
+
+    async fn land(
+        &self,
+        flight: &Flight,
+        source: &dyn Source,
+        answer: Answer,
+        writer: Writer,
+        patience: Patience,
+    ) -> Result<Landed, Failed> {
+        let (staged, contents) = self.receive(flight, source, answer, writer, patience).await?;
         judge(&flight.resource, &contents).map_err(Fault::Content)?;
         self.publish(flight.resource, staged, contents).await
     }

@@ -106,7 +106,14 @@ impl Source for PackageServer {
     }
 
     fn listing(&self, flavor: Flavor) -> BoxFuture<'_, Result<Listing, Fault>> {
-        self.get_listing(flavor).boxed()
+        // It is one line for each registry: a source that lets it drip must not keep the others
+        // from being asked.
+        let bound = self.first_byte_timeout.saturating_add(self.idle_timeout);
+        async move {
+            let listing = tokio::time::timeout(bound, self.get_listing(flavor)).await;
+            listing.unwrap_or(Err(Fault::Stalled(bound)))
+        }
+        .boxed()
     }
 
     fn fetch<'a>(&'a self, resource: &'a Resource, resume: Option<&'a Resume>) -> BoxFuture<'a, Result<Answer, Fault>> {
