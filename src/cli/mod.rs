@@ -64,9 +64,9 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
     let config = configure(config_file.as_deref(), settings)?;
     start_log(config.log, log_level.unwrap_or_else(|| command.default_log_level()))?;
     match command {
-        Command::Serve(_) => runtime()?.block_on(serve::run(&config)),
-        Command::Prewarm(args) => runtime()?.block_on(prewarm::run(&config, args.paths)),
-        Command::Demo(args) => runtime()?.block_on(demo::run(config, args.exit)),
+        Command::Serve(_) => block_on(serve::run(&config)),
+        Command::Prewarm(args) => block_on(prewarm::run(&config, args.paths)),
+        Command::Demo(args) => block_on(demo::run(config, args.exit)),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
         Command::Verify(_) => verify::run(&config),
         Command::Completions { shell } => completions::run(shell),
@@ -94,6 +94,16 @@ fn start_log(format: LogFormat, level: LevelFilter) -> anyhow::Result<()> {
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+/// Runs a command. What still blocks a thread when it is done (the verification of a large file, a
+/// disk that does not answer) is left behind: the end of the process harms nothing on disk, and a
+/// signal to stop must not wait for it.
+fn block_on(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_background();
+    outcome
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
