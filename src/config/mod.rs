@@ -217,7 +217,7 @@ impl Server {
         }
         Ok(Self {
             header_timeout: span(file.header_timeout, 30_000),
-            stall_timeout: span(file.stall_timeout, 60_000),
+            stall_timeout: span(file.stall_timeout, 300_000),
             shutdown_timeout: span(file.shutdown_timeout, 30_000),
             hot_memory: file.hot_memory.map_or(32 << 20, |size| size.as_u64()),
             prefix,
