@@ -1,7 +1,7 @@
 //! Flags, and the environment variables that stand for them.
 
 use crate::config::{LogFormat, PrewarmSettings, Settings};
-use clap::builder::FalseyValueParser;
+use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -74,8 +74,7 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     upstream: Upstream,
     /// Ask no upstream, ever: what is not here is refused at once
-    #[arg(long, env = "AIRLOCK_OFFLINE", value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "AIRLOCK_OFFLINE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     offline: Option<bool>,
 }
 
@@ -96,8 +95,7 @@ pub(super) struct PrewarmArgs {
     #[arg(long, env = "AIRLOCK_PLATFORM", value_name = "TRIPLET|host|all", value_delimiter = ',')]
     platform: Vec<String>,
     /// Leave lazy artifacts out
-    #[arg(long, env = "AIRLOCK_NO_LAZY", value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "AIRLOCK_NO_LAZY", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     no_lazy: Option<bool>,
     /// Fetches side by side [default: 64]
     #[arg(long, env = "AIRLOCK_JOBS", value_name = "N")]
@@ -106,16 +104,13 @@ pub(super) struct PrewarmArgs {
     #[arg(long, env = "AIRLOCK_ATTEMPTS", value_name = "N")]
     attempts: Option<u32>,
     /// Print the plan; needs no upstream and fetches nothing
-    #[arg(long, env = "AIRLOCK_DRY_RUN", value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "AIRLOCK_DRY_RUN", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     dry_run: Option<bool>,
     /// Entries that no package server can serve do not make the exit code 1
-    #[arg(long, env = "AIRLOCK_ALLOW_UNMIRRORABLE", value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "AIRLOCK_ALLOW_UNMIRRORABLE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     allow_unmirrorable: Option<bool>,
     /// One JSON document on standard output
-    #[arg(long, env = "AIRLOCK_JSON", value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "AIRLOCK_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     json: Option<bool>,
     /// Manifests, Artifacts.toml files, exported lists of misses, or folders to search for them
     #[arg(required = true, value_name = "PATH")]
@@ -125,8 +120,7 @@ pub(super) struct PrewarmArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct MissesArgs {
     /// One JSON document on standard output
-    #[arg(long, global = true, env = "AIRLOCK_JSON", value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", value_parser = FalseyValueParser::new())]
+    #[arg(long, global = true, env = "AIRLOCK_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     json: Option<bool>,
     #[command(subcommand)]
     pub(super) action: Option<MissesAction>,
@@ -153,8 +147,7 @@ pub(super) struct VerifyArgs {
     #[arg(long, env = "AIRLOCK_JOBS", value_name = "N")]
     jobs: Option<usize>,
     /// One JSON document on standard output
-    #[arg(long, env = "AIRLOCK_JSON", value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    #[arg(default_missing_value = "true", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "AIRLOCK_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     json: Option<bool>,
 }
 
@@ -217,6 +210,13 @@ impl PrewarmArgs {
         };
         Settings { upstream: some(&self.upstream.upstream), jobs: self.jobs, json: self.json, prewarm, ..common }
     }
+}
+
+/// What a variable of the environment may say for a flag: `1`, `true`, `yes`, `on` and their
+/// opposites, which win over the file. Anything else, an empty text too, is wrong usage: it must not
+/// be guessed whether a machine is meant to be offline.
+fn switch() -> impl TypedValueParser<Value = bool> {
+    BoolishValueParser::new()
 }
 
 fn some(values: &[String]) -> Option<Vec<String>> {

@@ -64,9 +64,9 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
     let config = configure(config_file.as_deref(), settings)?;
     start_log(config.log, log_level.unwrap_or_else(|| command.default_log_level()))?;
     match command {
-        Command::Serve(_) => runtime()?.block_on(serve::run(&config)),
-        Command::Prewarm(args) => runtime()?.block_on(prewarm::run(&config, args.paths)),
-        Command::Demo(args) => runtime()?.block_on(demo::run(config, args.exit)),
+        Command::Serve(_) => block_on(serve::run(&config)),
+        Command::Prewarm(args) => block_on(prewarm::run(&config, args.paths)),
+        Command::Demo(args) => block_on(demo::run(config, args.exit)),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
         Command::Verify(_) => verify::run(&config),
         Command::Completions { shell } => completions::run(shell),
@@ -96,6 +96,16 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
 }
 
+/// Runs a command. What still blocks a thread when it is done (the verification of a large file, a
+/// disk that does not answer) is left behind: the end of the process harms nothing on disk, and a
+/// signal to stop must not wait for it.
+fn block_on(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_background();
+    outcome
+}
+
 fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
     let store = Store::open(&config.cache);
     Ok(Arc::new(store.with_context(|| format!("cannot use the cache directory {}", config.cache.display()))?))
@@ -109,8 +119,11 @@ fn sources(config: &Config) -> anyhow::Result<Vec<Arc<dyn Source>>> {
 /// Writes data. A reader that has gone away is no fault of ours.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // What was found still decides the exit code.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
 }
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {

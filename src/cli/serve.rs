@@ -1,7 +1,7 @@
 //! `airlock serve`.
 
 use super::{Outcome, open_store, sources};
-use crate::config::Config;
+use crate::config::{Config, without_credentials};
 use crate::mirror::Mirror;
 use crate::server::{self, App};
 use anyhow::Context as _;
@@ -19,7 +19,10 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
     let (hangup, stop) = (signal(SignalKind::hangup())?, stop_signal()?);
     match config.upstreams.as_slice() {
         [] => tracing::info!(cache, "serving at http://{address}, offline"),
-        upstreams => tracing::info!(cache, "serving at http://{address}, fetching from {}", upstreams.join(", ")),
+        upstreams => {
+            let names: Vec<_> = upstreams.iter().map(|url| without_credentials(url)).collect();
+            tracing::info!(cache, "serving at http://{address}, fetching from {}", names.join(", "));
+        }
     }
     // After that line, so that what its tasks log comes later.
     let mirror = Mirror::start(store, sources, config);

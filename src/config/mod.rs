@@ -181,9 +181,19 @@ fn upstream_url(text: &str) -> Result<String, ConfigError> {
     let rest = rest.trim_end_matches('/');
     let plain = rest.bytes().all(|byte| byte.is_ascii_graphic()) && !rest.contains(['?', '#']);
     if !matches!(scheme, "http" | "https") || rest.is_empty() || rest.starts_with('/') || !plain {
-        return Err(ConfigError::Upstream(text.to_owned()));
+        return Err(ConfigError::Upstream(without_credentials(text)));
     }
     Ok(format!("{scheme}://{rest}"))
+}
+
+/// An address without the user and password that may stand in it (`https://user:word@host`): what
+/// may be logged, written to the cache and shown.
+pub fn without_credentials(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(_, rest)| url.split_at(url.len() - rest.len()));
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}{host}{path}")
 }
 
 impl Prewarm {
@@ -207,7 +217,7 @@ impl Server {
         }
         Ok(Self {
             header_timeout: span(file.header_timeout, 30_000),
-            stall_timeout: span(file.stall_timeout, 60_000),
+            stall_timeout: span(file.stall_timeout, 300_000),
             shutdown_timeout: span(file.shutdown_timeout, 30_000),
             hot_memory: file.hot_memory.map_or(32 << 20, |size| size.as_u64()),
             prefix,
@@ -283,6 +293,22 @@ mod tests {
         for bad in ["", "https://", "ftp://x", "http:///x", "a b", "http://x?y"] {
             assert!(upstream_url(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn credentials_are_shown_to_nobody() {
+        for (url, shown) in [
+            ("https://user:word@host:1/p@q", "https://host:1/p@q"),
+            ("http://token@host", "http://host"),
+            ("http://a@b:c@host/", "http://host/"),
+            ("user:word@host/p", "host/p"),
+            ("https://host/p", "https://host/p"),
+            ("", ""),
+        ] {
+            assert_eq!(without_credentials(url), shown, "{url}");
+        }
+        let error = upstream_url("ftp://user:word@host").unwrap_err();
+        assert!(!error.to_string().contains("word"), "{error}");
     }
 
     #[test]

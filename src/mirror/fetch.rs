@@ -3,6 +3,7 @@
 
 use super::flight::{Flight, Landed};
 use super::judge::{Damage, verify_file};
+use super::memory::Admission;
 use super::patience::{LONGEST_WAIT, Patience};
 use super::receive::Failed;
 use super::refusal::Refusal;
@@ -159,10 +160,11 @@ impl Mirror {
 
     async fn ask_source(&self, flight: &Flight, index: usize, patience: Patience) -> Result<Landed, Failed> {
         let Some(source) = self.sources.get(index) else { return Err(Fault::NotFound.into()) };
-        if !patience.insists && !self.memory.admits(index) {
+        let admission = if patience.insists { Admission::Free } else { self.memory.admits(index) };
+        if admission == Admission::Refused {
             return Err(Fault::Connect("this upstream was out of reach a moment ago".to_owned()).into());
         }
-        let _probe = Probe(self, index);
+        let _probe = (admission == Admission::Probe).then(|| Probe(self, index));
         let result = self.attempt(flight, source.as_ref(), patience).await;
         match &result {
             Ok(_) => self.memory.succeeded(index, &flight.resource),
@@ -176,12 +178,12 @@ impl Mirror {
     }
 }
 
-/// Lets the next probe of a cooled source begin when this one was dropped half-way.
+/// Lets the next probe of a cooled source begin, however this one ends.
 struct Probe<'m>(&'m Mirror, usize);
 
 impl Drop for Probe<'_> {
     fn drop(&mut self) {
-        self.0.memory.given_up(self.1);
+        self.0.memory.probed(self.1);
     }
 }
 

@@ -237,3 +237,31 @@ async fn completions_and_manual_pages() {
     let version = run(folder.path(), &["--version"]).await;
     assert_eq!(stdout(&version), format!("airlock {}\n", env!("CARGO_PKG_VERSION")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_for_a_flag_says_yes_or_no_and_wins_over_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("airlock.toml"), "json = true\n").unwrap();
+    for (value, json) in [("1", true), ("true", true), ("yes", true), ("0", false), ("false", false), ("off", false)] {
+        let output = command(folder.path()).arg("verify").env("AIRLOCK_JSON", value).output().await.unwrap();
+        assert!(output.status.success(), "{value}: {:?}", said(&output));
+        assert_eq!(stdout(&output).starts_with('{'), json, "{value}");
+    }
+    // Whether a machine is meant to be offline is never guessed.
+    for value in ["", "maybe"] {
+        let output = command(folder.path()).arg("serve").env("AIRLOCK_OFFLINE", value).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{value:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_went_away_does_not_hide_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cache/artifact/00000000000000000000000000000000000000aa");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, "damaged").unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = command(folder.path()).arg("verify").stdout(writer).status().await.unwrap();
+    assert_eq!(status.code(), Some(1));
+}
