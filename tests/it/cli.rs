@@ -133,7 +133,6 @@ async fn switches_can_be_set_either_way_wherever_they_stand() {
         (None, vec!["verify", "--json=false"], false),
         (Some("0"), vec!["verify"], false),
         (Some("false"), vec!["verify"], false),
-        (Some(""), vec!["verify"], false),
         (Some("1"), vec!["verify"], true),
         (Some("yes"), vec!["verify"], true),
         (Some("no"), vec!["verify", "--json"], true),
