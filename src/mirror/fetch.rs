@@ -11,7 +11,7 @@ use super::{Mirror, blocking, lock};
 use crate::fault;
 use crate::protocol::Resource;
 use crate::source::Fault;
-use crate::store::{Lock, Lookup, OpenFile, Stamp};
+use crate::store::{Lock, Lookup, OpenFile, Stamp, StoreError};
 use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,8 +117,9 @@ impl Mirror {
         let give_up = flight.started + patience.lock_wait;
         loop {
             let (store, resource) = (Arc::clone(&self.store), flight.resource);
-            let lock = blocking(move || store.try_lock(&resource)).await??;
-            if let Lookup::Verified(open, _) = self.look_up(&flight.resource).await? {
+            let look = blocking(move || Ok::<_, StoreError>((store.try_lock(&resource)?, store.look_up(&resource)?)));
+            let (lock, found) = look.await??;
+            if let Lookup::Verified(open, _) = found {
                 return Ok(Ok(landed(open)));
             }
             if lock.is_some() || Instant::now() >= give_up {

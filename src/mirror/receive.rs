@@ -57,10 +57,12 @@ impl Mirror {
         source: &dyn Source,
         patience: Patience,
     ) -> Result<Landed, Failed> {
-        let answer = source.fetch(&flight.resource, None);
-        let answer = within(patience.deadline(flight.started), answer).await.ok_or_else(|| too_late(patience))??;
+        let answer = within(patience.deadline(flight.started), source.fetch(&flight.resource, None));
         let store = Arc::clone(&self.store);
-        let staged = blocking(move || store.stage()).await??;
+        // Staged while the source is thinking: what comes then does not wait for it.
+        let (answer, staged) = futures_util::future::join(answer, blocking(move || store.stage())).await;
+        let answer = answer.ok_or_else(|| too_late(patience))??;
+        let staged = staged??;
         fault::point("flight.staged");
         if !flight.begin(staged.file(), answer.length, 0) {
             return Err(Fault::Broken("clients already have bytes of another answer".to_owned()).into());

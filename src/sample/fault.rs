@@ -27,6 +27,8 @@ pub struct Body {
     pub chunked: bool,
     /// `ETag` is left out.
     pub no_etag: bool,
+    /// Bytes in a second, if that is bounded.
+    pub rate: Option<u32>,
     /// After this many bytes of the body, do what `then` says.
     pub after: usize,
     /// What happens after `after` bytes.

@@ -11,10 +11,13 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Longest request head that is read, in bytes.
 const MAX_HEAD: u64 = 64 * 1024;
+/// Bytes between two looks at the clock on a slow line.
+const PIECE: usize = 64 << 10;
 
 /// A running sample upstream; dropping it switches it off and cuts its connections.
 #[derive(Debug)]
@@ -30,6 +33,7 @@ struct Shared {
     faults: Mutex<HashMap<String, VecDeque<Fault>>>,
     requests: Mutex<Vec<Request>>,
     latency: Mutex<Duration>,
+    rate: Mutex<Option<u32>>,
 }
 
 /// A request as the upstream saw it.
@@ -98,6 +102,11 @@ impl SampleUpstream {
         *lock(&self.shared.latency) = latency;
     }
 
+    /// Sends the bodies on each connection at this many bytes in a second, as a slow line would.
+    pub fn set_rate(&self, rate: u32) {
+        *lock(&self.shared.rate) = Some(rate);
+    }
+
     /// Everything that was asked, in order.
     pub fn requests(&self) -> Vec<Request> {
         lock(&self.shared.requests).clone()
@@ -137,8 +146,12 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) {
         }
         let fault = lock(&shared.faults).get_mut(&request.path).and_then(VecDeque::pop_front);
         let body = lock(&shared.bodies).get(&request.path).cloned();
+        let good = Body { rate: *lock(&shared.rate), ..Body::default() };
         lock(&shared.requests).push(request.clone());
-        if !matches!(answer(stream.get_mut(), &request, body, fault).await, Ok(After::KeepAlive)) {
+        if !matches!(
+            answer(stream.get_mut(), &request, body, fault.unwrap_or(Fault::Send(good))).await,
+            Ok(After::KeepAlive)
+        ) {
             return;
         }
     }
@@ -172,24 +185,18 @@ enum After {
     Close,
 }
 
-async fn answer(
-    stream: &mut TcpStream,
-    request: &Request,
-    body: Option<Bytes>,
-    fault: Option<Fault>,
-) -> io::Result<After> {
+async fn answer(stream: &mut TcpStream, request: &Request, body: Option<Bytes>, fault: Fault) -> io::Result<After> {
     match (fault, body) {
-        (None, Some(body)) => send(stream, request, &body, Body::default()).await,
-        (Some(Fault::Send(how)), Some(body)) => send(stream, request, &body, how).await,
-        (None | Some(Fault::Send(_)), None) => status(stream, 404, "").await,
-        (Some(Fault::Replace(body)), _) => send(stream, request, &body, Body::default()).await,
-        (Some(Fault::Status(code, wait)), _) => {
+        (Fault::Send(how), Some(body)) => send(stream, request, &body, how).await,
+        (Fault::Send(_), None) => status(stream, 404, "").await,
+        (Fault::Replace(body), _) => send(stream, request, &body, Body::default()).await,
+        (Fault::Status(code, wait), _) => {
             let retry = wait.map(|seconds| format!("Retry-After: {seconds}\r\n")).unwrap_or_default();
             status(stream, code, &retry).await
         }
-        (Some(Fault::Redirect(to)), _) => status(stream, 302, &format!("Location: {to}\r\n")).await,
-        (Some(Fault::Drop), _) => Ok(After::Close),
-        (Some(Fault::Silence), _) => std::future::pending().await,
+        (Fault::Redirect(to), _) => status(stream, 302, &format!("Location: {to}\r\n")).await,
+        (Fault::Drop, _) => Ok(After::Close),
+        (Fault::Silence, _) => std::future::pending().await,
     }
 }
 
@@ -225,7 +232,7 @@ async fn send(stream: &mut TcpStream, request: &Request, whole: &[u8], how: Body
         return Ok(After::KeepAlive);
     }
     let (first, rest) = body.split_at(how.after.min(body.len()));
-    part(stream, first, how.chunked).await?;
+    part(stream, first, how.chunked, how.rate).await?;
     match how.then {
         Then::Finish => {}
         Then::Close => return Ok(After::Close),
@@ -236,20 +243,27 @@ async fn send(stream: &mut TcpStream, request: &Request, whole: &[u8], how: Body
         Then::Stall => std::future::pending().await,
         Then::Wait(gate) => gate.passed().await,
     }
-    part(stream, rest, how.chunked).await?;
+    part(stream, rest, how.chunked, how.rate).await?;
     if how.chunked {
         stream.write_all(b"0\r\n\r\n").await?;
     }
     Ok(After::KeepAlive)
 }
 
-async fn part(stream: &mut TcpStream, bytes: &[u8], chunked: bool) -> io::Result<()> {
+async fn part(stream: &mut TcpStream, bytes: &[u8], chunked: bool, rate: Option<u32>) -> io::Result<()> {
     if chunked && !bytes.is_empty() {
         stream.write_all(format!("{:x}\r\n", bytes.len()).as_bytes()).await?;
         stream.write_all(bytes).await?;
         return stream.write_all(b"\r\n").await;
     }
-    stream.write_all(bytes).await
+    let Some(rate) = rate else { return stream.write_all(bytes).await };
+    let mut due = Instant::now();
+    for piece in bytes.chunks(PIECE) {
+        stream.write_all(piece).await?;
+        due += Duration::from_nanos(piece.len() as u64 * 1_000_000_000 / u64::from(rate.max(1)));
+        tokio::time::sleep_until(due).await;
+    }
+    Ok(())
 }
 
 /// Where a resumed download goes on: `Range: bytes=N-`, and `If-Range` (if any) names these bytes.

@@ -54,7 +54,7 @@ impl<'r> Inflater<'r> {
     /// Reads the first block and refuses what is not gzip.
     pub(super) fn new(reader: Box<dyn Read + Send + 'r>, limits: &Limits) -> Result<Self, TreeError> {
         let mut watched = Watched { reader, packed: 0, fault: None };
-        let mut head = Vec::new();
+        let mut head = Vec::with_capacity(BLOCK);
         watched.by_ref().take(BLOCK as u64).read_to_end(&mut head).map_err(|error| watched.blame(error, 0))?;
         if !head.starts_with(&[0x1f, 0x8b]) {
             return Err(TreeError::NotGzip { found: guess(&head) });

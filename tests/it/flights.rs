@@ -101,7 +101,7 @@ fn misdeeds(whole: &[u8]) -> Vec<(&'static str, Fault)> {
         body[at] ^= 0x40;
         Fault::Replace(body)
     };
-    let send = |chunked, after, then| Fault::Send(Body { chunked, no_etag: true, after, then });
+    let send = |chunked, after, then| Fault::Send(Body { chunked, no_etag: true, after, then, rate: None });
     let mut long = whole.to_vec();
     long.extend_from_slice(b"trailing");
     vec![
@@ -221,7 +221,7 @@ async fn before_the_first_byte_the_next_source_is_tried_and_after_it_none() {
     fs_err::remove_file(airlock.mirror.store().path(&artifact)).unwrap();
     airlock.mirror.rescan().await;
 
-    let late = Body { no_etag: true, after: 900_000, then: Then::Reset, chunked: false };
+    let late = Body { no_etag: true, after: 900_000, then: Then::Reset, ..Body::default() };
     scene.upstream.fail(&path, Fault::Send(late));
     assert!(airlock.get(&path).await.bytes().await.is_err());
     assert_eq!(second.upstream.gets(&path), 1, "other bytes may not follow");
