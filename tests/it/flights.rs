@@ -194,7 +194,7 @@ async fn a_broken_download_goes_on_where_it_broke() {
     let path = artifact.to_string();
     let whole = scene.upstream.body(&path).unwrap();
     scene.upstream.fail(&path, Body::reset(400_000));
-    scene.upstream.fail(&path, Body::short(300_000));
+    scene.upstream.fail(&path, Body::short(700_000));
     let airlock = Airlock::quiet(&scene.online()).await;
     let body = airlock.get(&path).await.bytes().await.unwrap();
     assert!(body == whole);
