@@ -58,7 +58,9 @@ impl Mirror {
         patience: Patience,
     ) -> Result<Landed, Failed> {
         let answer = source.fetch(&flight.resource, None);
-        let answer = within(patience.deadline(flight.started), answer).await.ok_or_else(|| too_late(patience))??;
+        // Running out of our own time, spent on the sources before, says nothing about this one.
+        let late = || Failed::Here(Refusal::Slow(too_late(patience).to_string()));
+        let answer = within(patience.deadline(flight.started), answer).await.ok_or_else(late)??;
         let store = Arc::clone(&self.store);
         let staged = blocking(move || store.stage()).await??;
         fault::point("flight.staged");
