@@ -61,7 +61,8 @@ impl Mirror {
         let store = Arc::clone(&self.store);
         // Staged while the source is thinking: what comes then does not wait for it.
         let (answer, staged) = futures_util::future::join(answer, blocking(move || store.stage())).await;
-        let answer = answer.ok_or_else(|| too_late(patience))??;
+        // Running out of our own time, spent on the sources before, says nothing about this one.
+        let answer = answer.ok_or_else(|| Failed::Here(Refusal::Slow(too_late(patience).to_string())))??;
         let staged = staged??;
         fault::point("flight.staged");
         if !flight.begin(staged.file(), answer.length, 0) {

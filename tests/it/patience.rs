@@ -125,3 +125,19 @@ async fn after_an_upstream_failed_half_way_the_next_one_serves_whoever_comes_the
     assert!(body == second.body(&path).unwrap());
     prewarm.await.unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_is_not_blamed_for_the_time_that_others_took() {
+    let (scene, healthy) = (Scene::new().await, SampleUpstream::start(Site::sample().unwrap()).await.unwrap());
+    let package = package();
+    scene.upstream.fail(&package.to_string(), Fault::Silence);
+    healthy.set_latency(LONG);
+    let upstreams = [scene.upstream.url(), healthy.url()];
+    let bounds = "[mirror]\nfirst-byte-timeout = '700ms'\nsilence = '1s'\n";
+    let airlock = Airlock::quiet(&config(&scene.cache(), &upstreams, bounds)).await;
+    let bounds = config(&scene.cache(), &upstreams, bounds).mirror;
+    let fetched = airlock.mirror.fetch(&package, Patience::client(&bounds)).await;
+    assert!(matches!(fetched, Err(Refusal::Slow(_))), "{fetched:?}");
+    let blamed: Vec<_> = airlock.mirror.sources().into_iter().map(|(_, health)| health.unreachable).collect();
+    assert_eq!(blamed, [1, 0]);
+}
