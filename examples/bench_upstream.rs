@@ -11,6 +11,7 @@ use airlock::protocol::Resource;
 use airlock::sample::{SampleUpstream, Site};
 use airlock::tree::{TarEntry, write_tar_gz};
 use anyhow::Context as _;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -117,8 +118,10 @@ fn text(seed: u64, length: usize) -> Vec<u8> {
     let mut text = String::with_capacity(length + 32);
     while text.len() < length {
         let number = random(&mut state);
-        text.push_str(WORDS.get(number as usize % WORDS.len()).copied().unwrap_or_default());
-        text.push_str(&format!("{:x} ", number >> 20));
+        text.push_str(
+            WORDS.get(usize::try_from(number % WORDS.len() as u64).unwrap_or_default()).copied().unwrap_or_default(),
+        );
+        let _ = write!(text, "{:x} ", number >> 20);
     }
     text.truncate(length);
     text.into_bytes()

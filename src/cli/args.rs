@@ -159,6 +159,9 @@ pub(super) struct DemoArgs {
     /// End instead of serving on
     #[arg(long)]
     pub(super) exit: bool,
+    /// Only serve the sample upstream, to try the other commands against
+    #[arg(long, conflicts_with = "exit")]
+    pub(super) upstream_only: bool,
 }
 
 impl Args {

@@ -13,7 +13,7 @@ mod serve;
 mod table;
 mod verify;
 
-use crate::config::{Config, ConfigError, DEFAULT_FILE, LogFormat, Settings};
+use crate::config::{Config, ConfigError, DEFAULT_FILE, LogFormat, LogLevel, Settings};
 use crate::source::{PackageServer, Source};
 use crate::store::Store;
 use anyhow::Context as _;
@@ -62,11 +62,12 @@ pub fn main() -> ExitCode {
 fn run(args: Args) -> anyhow::Result<Outcome> {
     let (config_file, log_level, settings, command) = args.split();
     let config = configure(config_file.as_deref(), settings)?;
-    start_log(config.log, log_level.unwrap_or_else(|| command.default_log_level()))?;
+    let of_file = config.log_level.map(level_filter);
+    start_log(config.log, log_level.or(of_file).unwrap_or_else(|| command.default_log_level()))?;
     match command {
         Command::Serve(_) => block_on(serve::run(&config)),
         Command::Prewarm(args) => block_on(prewarm::run(&config, args.paths)),
-        Command::Demo(args) => block_on(demo::run(config, args.exit)),
+        Command::Demo(args) => block_on(demo::run(config, args.exit, args.upstream_only)),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
         Command::Verify(_) => verify::run(&config),
         Command::Completions { shell } => completions::run(shell),
@@ -81,6 +82,17 @@ fn configure(file: Option<&Path>, flags: Settings) -> Result<Config, ConfigError
         None => Settings::default(),
     };
     Config::new(flags, file)
+}
+
+const fn level_filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
 }
 
 fn start_log(format: LogFormat, level: LevelFilter) -> anyhow::Result<()> {
@@ -108,7 +120,17 @@ fn block_on(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Resu
 
 fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
     let store = Store::open(&config.cache);
-    Ok(Arc::new(store.with_context(|| format!("cannot use the cache directory {}", config.cache.display()))?))
+    Ok(Arc::new(store.with_context(|| {
+        format!("cannot use the cache directory {}, which must be writable", config.cache.display())
+    })?))
+}
+
+/// The same for a command that looks at what is there: a mistyped folder must not look like an
+/// empty cache.
+fn open_existing_store(config: &Config) -> anyhow::Result<Arc<Store>> {
+    let there = config.cache.is_dir();
+    anyhow::ensure!(there, "there is no cache directory {}; name it with --cache", config.cache.display());
+    open_store(config)
 }
 
 fn sources(config: &Config) -> anyhow::Result<Vec<Arc<dyn Source>>> {

@@ -3,6 +3,7 @@
 use super::{Outcome, open_store, sources};
 use crate::config::{Config, without_credentials};
 use crate::mirror::Mirror;
+use crate::protocol::Flavor;
 use crate::server::{self, App};
 use anyhow::Context as _;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
     let address = listener.local_addr()?;
     let cache = store.root().display().to_string();
     // Before anybody is told that it serves: until then a SIGHUP would end the process.
-    let (hangup, stop) = (signal(SignalKind::hangup())?, stop_signal()?);
+    let hangup = signal(SignalKind::hangup())?;
+    let (stop, hurry) = (stop_signal()?, second_stop_signal()?);
     match config.upstreams.as_slice() {
         [] => tracing::info!(cache, "serving at http://{address}, offline"),
         upstreams => {
@@ -24,10 +26,13 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
             tracing::info!(cache, "serving at http://{address}, fetching from {}", names.join(", "));
         }
     }
+    if config.offline && store.listing(Flavor::Plain)?.is_none() && store.listing(Flavor::Conservative)?.is_none() {
+        tracing::warn!(cache, "there is no registry in this cache: clients will not find any package");
+    }
     // After that line, so that what its tasks log comes later.
     let mirror = Mirror::start(store, sources, config);
     let rescans = rescan_on_hangup(hangup, &mirror);
-    server::serve(listener, App::new(Arc::clone(&mirror), config.clone()), stop).await;
+    server::serve(listener, App::new(Arc::clone(&mirror), config.clone()), stop, hurry).await;
     rescans.abort();
     mirror.close().await;
     Ok(Outcome::Complete)
@@ -35,7 +40,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
 
 pub(super) async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(config.listen).await;
-    listener.with_context(|| format!("cannot listen at {}", config.listen))
+    listener.with_context(|| format!("cannot listen at {} (choose another with --listen)", config.listen))
 }
 
 /// Resolves on SIGTERM and Ctrl-C.
@@ -46,6 +51,20 @@ pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Resolves on the second of such signals.
+fn second_stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
         }
     })
 }

@@ -6,7 +6,9 @@
 
 mod settings;
 
-pub use settings::{LimitSettings, LogFormat, MirrorSettings, PrewarmSettings, ServerSettings, Settings, Span};
+pub use settings::{
+    LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings, ServerSettings, Settings, Span,
+};
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ pub struct Config {
     pub offline: bool,
     /// How to log.
     pub log: LogFormat,
+    /// How much to log, if somebody said.
+    pub log_level: Option<LogLevel>,
     /// Whether output is one JSON document.
     pub json: bool,
     /// Work done side by side, if somebody said.
@@ -147,6 +151,7 @@ impl Config {
             upstreams: if offline { Vec::new() } else { upstreams },
             offline,
             log: flags.log.or(file.log).unwrap_or_default(),
+            log_level: flags.log_level.or(file.log_level),
             json: flags.json.or(file.json).unwrap_or(false),
             jobs: flags.jobs.or(file.jobs),
             prewarm: Prewarm::new(flags.prewarm, file.prewarm),

@@ -117,8 +117,8 @@ impl Mirror {
         let give_up = flight.started + patience.lock_wait;
         loop {
             let (store, resource) = (Arc::clone(&self.store), flight.resource);
-            let look = blocking(move || Ok::<_, StoreError>((store.try_lock(&resource)?, store.look_up(&resource)?)));
-            let (lock, found) = look.await??;
+            let both = blocking(move || Ok::<_, StoreError>((store.try_lock(&resource)?, store.look_up(&resource)?)));
+            let (lock, found) = both.await??;
             if let Lookup::Verified(open, _) = found {
                 return Ok(Ok(landed(open)));
             }
@@ -171,7 +171,7 @@ impl Mirror {
             Ok(_) => self.memory.succeeded(index, &flight.resource),
             Err(Failed::Here(_)) => {}
             Err(Failed::Source(fault)) => {
-                tracing::warn!(resource = %flight.resource, source = source.name(), "{fault}");
+                tracing::info!(resource = %flight.resource, source = source.name(), "{fault}");
                 self.memory.failed(index, &flight.resource, fault);
             }
         }
