@@ -225,9 +225,14 @@ async fn before_the_first_byte_the_next_source_is_tried_and_after_it_none() {
     fs_err::remove_file(airlock.mirror.store().path(&artifact)).unwrap();
     airlock.mirror.rescan().await;
 
-    let late = Body { no_etag: true, after: 900_000, then: Then::Reset, ..Body::default() };
-    scene.upstream.fail(&path, Fault::Send(late));
-    assert!(airlock.get(&path).await.bytes().await.is_err());
+    scene.upstream.fail(&path, Body::without_etag(Body::gated(900_000, &Gate::new())));
+    let mut response = airlock.get(&path).await;
+    response.chunk().await.unwrap().unwrap();
+    // The client has bytes, and now their source is gone.
+    drop(scene.upstream);
+    while let Ok(chunk) = response.chunk().await {
+        assert!(chunk.is_some(), "it was completed");
+    }
     assert_eq!(second.upstream.gets(&path), 1, "other bytes may not follow");
 }
 
