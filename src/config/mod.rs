@@ -175,6 +175,11 @@ impl Config {
         if self.mirror.registries_interval.is_zero() || self.mirror.rescan_interval.is_zero() {
             return Err(ConfigError::Bound("mirror.registries-interval and mirror.rescan-interval must not be zero"));
         }
+        let (server, mirror) = (&self.server, &self.mirror);
+        let waits = [server.header_timeout, server.stall_timeout, mirror.connect_timeout, mirror.first_byte_timeout];
+        if waits.iter().chain([&mirror.idle_timeout, &mirror.silence]).any(Duration::is_zero) {
+            return Err(ConfigError::Bound("a time-out must not be zero"));
+        }
         Ok(self)
     }
 }
@@ -318,9 +323,13 @@ mod tests {
 
     #[test]
     fn bounds_that_cannot_work_are_refused() {
-        for text in
-            ["jobs = 0", "[mirror]\nsilence = '16s'", "[prewarm]\nattempts = 0", "[mirror]\nrescan-interval = '0s'"]
-        {
+        for text in [
+            "jobs = 0",
+            "[mirror]\nsilence = '16s'",
+            "[prewarm]\nattempts = 0",
+            "[mirror]\nrescan-interval = '0s'",
+            "[server]\nstall-timeout = '0s'",
+        ] {
             assert!(
                 matches!(Config::new(Settings::default(), file(text).unwrap()), Err(ConfigError::Bound(_))),
                 "{text}"

@@ -35,6 +35,7 @@ pub use stage::Staged;
 use crate::protocol::{Flavor, Kind, Listing, Resource, TreeHash};
 use facts::Facts;
 use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use publish::Publisher;
 use stage::Session;
 use std::io;
@@ -121,7 +122,9 @@ impl Store {
 
     /// Looks a resource up. A file that cannot be read is an error, never "absent".
     pub fn look_up(&self, resource: &Resource) -> Result<Lookup, StoreError> {
-        let file = match fs::File::open(self.path(resource)) {
+        // Whatever lies there must not keep anybody waiting, as a pipe would.
+        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let file = match fs::OpenOptions::new().read(true).custom_flags(flags).open(self.path(resource)) {
             Ok(file) => file,
             Err(error) if is_absent(&error) => return Ok(Lookup::Absent),
             Err(error) => return Err(error.into()),
@@ -236,9 +239,7 @@ impl Store {
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let Ok(mut listing) = Listing::parse(&String::from_utf8_lossy(&text)) else {
-            return Ok(None);
-        };
+        let mut listing = Listing::salvage(&String::from_utf8_lossy(&text));
         listing.retain(|registry| self.has(&registry.into()));
         Ok(Some(listing).filter(|listing| !listing.is_empty()))
     }
