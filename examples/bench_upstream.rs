@@ -11,6 +11,7 @@ use airlock::protocol::Resource;
 use airlock::sample::{SampleUpstream, Site};
 use airlock::tree::{TarEntry, write_tar_gz};
 use anyhow::Context as _;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -114,13 +115,14 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 fn text(seed: u64, length: usize) -> Vec<u8> {
     const WORDS: [&str; 8] = ["function ", "return ", "end\n", "version = ", "using ", "struct ", "module ", "::Int, "];
     let mut state = seed;
-    let mut text = Vec::with_capacity(length + 32);
+    let mut text = String::with_capacity(length + 32);
     while text.len() < length {
         let number = random(&mut state);
-        let word = usize::try_from(number).unwrap_or_default() % WORDS.len();
-        text.extend_from_slice(WORDS.get(word).copied().unwrap_or_default().as_bytes());
-        text.extend_from_slice(format!("{:x} ", number >> 20).as_bytes());
+        text.push_str(
+            WORDS.get(usize::try_from(number % WORDS.len() as u64).unwrap_or_default()).copied().unwrap_or_default(),
+        );
+        let _ = write!(text, "{:x} ", number >> 20);
     }
     text.truncate(length);
-    text
+    text.into_bytes()
 }

@@ -2,7 +2,7 @@
 
 use crate::mirror::{Damage, verify_file};
 use crate::protocol::{Kind, Resource};
-use crate::store::{Lookup, Store, StoreError};
+use crate::store::{Lookup, Stamp, Store, StoreError};
 use crate::tree::Limits;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -28,8 +28,7 @@ pub struct Damaged {
     pub resource: Resource,
     /// What is wrong with it.
     pub problem: String,
-    /// Where it is now; `None` if it could not be moved and is still served to nobody only
-    /// because it has no fact.
+    /// Where it is now; `None` if it could not be moved.
     pub quarantine: Option<PathBuf>,
 }
 
@@ -87,24 +86,27 @@ fn check(
     let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
     match found {
         Ok(None) => {}
-        Ok(Some((bytes, None))) => {
+        Ok(Some((stamp, problem))) => {
             report.checked += 1;
-            report.bytes += bytes;
-            progress(&resource, bytes);
-        }
-        Ok(Some((bytes, Some(problem)))) => {
-            report.checked += 1;
-            report.bytes += bytes;
-            let quarantine = store.quarantine(&resource).ok();
-            report.damaged.push(Damaged { resource, problem, quarantine });
-            progress(&resource, bytes);
+            report.bytes += stamp.size;
+            report.damaged.extend(problem.and_then(|problem| set_aside(store, resource, stamp, problem)));
+            progress(&resource, stamp.size);
         }
         Err(problem) => report.unreadable.push(Unreadable { resource, problem }),
     }
 }
 
-/// The size of a file and what is wrong with it; `None` if it has gone meanwhile.
-fn check_one(store: &Store, limits: &Limits, resource: Resource) -> Result<Option<(u64, Option<String>)>, String> {
+/// Takes a damaged file out of sight; `None` if it has been replaced or removed meanwhile.
+fn set_aside(store: &Store, resource: Resource, wrong: Stamp, problem: String) -> Option<Damaged> {
+    match store.quarantine(&resource, wrong) {
+        Ok(None) => None,
+        Ok(quarantine) => Some(Damaged { resource, problem, quarantine }),
+        Err(_) => Some(Damaged { resource, problem, quarantine: None }),
+    }
+}
+
+/// What a file looked like and what is wrong with it; `None` if it has gone meanwhile.
+fn check_one(store: &Store, limits: &Limits, resource: Resource) -> Result<Option<(Stamp, Option<String>)>, String> {
     let (open, known) = match store.look_up(&resource).map_err(|error| error.to_string())? {
         Lookup::Absent => return Ok(None),
         Lookup::Verified(open, _) => (open, true),
@@ -114,11 +116,11 @@ fn check_one(store: &Store, limits: &Limits, resource: Resource) -> Result<Optio
     match verify_file(&resource, &Arc::new(open.file), stamp, limits) {
         Ok(fact) => {
             if !known {
-                store.remember(fact).map_err(|error| error.to_string())?;
+                store.remember(fact);
             }
-            Ok(Some((stamp.size, None)))
+            Ok(Some((stamp, None)))
         }
-        Err(Damage::Wrong(problem)) => Ok(Some((stamp.size, Some(problem)))),
+        Err(Damage::Wrong(problem)) => Ok(Some((stamp, Some(problem)))),
         Err(Damage::Unreadable(error)) => Err(error.to_string()),
     }
 }

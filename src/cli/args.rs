@@ -1,6 +1,7 @@
 //! Flags, and the environment variables that stand for them.
 
 use crate::config::{LogFormat, PrewarmSettings, Settings};
+use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -73,8 +74,8 @@ pub(super) struct ServeArgs {
     #[command(flatten)]
     upstream: Upstream,
     /// Ask no upstream, ever: what is not here is refused at once
-    #[arg(long, env = "AIRLOCK_OFFLINE")]
-    offline: bool,
+    #[arg(long, env = "AIRLOCK_OFFLINE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    offline: Option<bool>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -86,7 +87,6 @@ struct Upstream {
 }
 
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct PrewarmArgs {
     #[command(flatten)]
     upstream: Upstream,
@@ -95,8 +95,8 @@ pub(super) struct PrewarmArgs {
     #[arg(long, env = "AIRLOCK_PLATFORM", value_name = "TRIPLET|host|all", value_delimiter = ',')]
     platform: Vec<String>,
     /// Leave lazy artifacts out
-    #[arg(long, env = "AIRLOCK_NO_LAZY")]
-    no_lazy: bool,
+    #[arg(long, env = "AIRLOCK_NO_LAZY", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    no_lazy: Option<bool>,
     /// Fetches side by side [default: 64]
     #[arg(long, env = "AIRLOCK_JOBS", value_name = "N")]
     jobs: Option<usize>,
@@ -104,14 +104,14 @@ pub(super) struct PrewarmArgs {
     #[arg(long, env = "AIRLOCK_ATTEMPTS", value_name = "N")]
     attempts: Option<u32>,
     /// Print the plan; needs no upstream and fetches nothing
-    #[arg(long, env = "AIRLOCK_DRY_RUN")]
-    dry_run: bool,
+    #[arg(long, env = "AIRLOCK_DRY_RUN", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    dry_run: Option<bool>,
     /// Entries that no package server can serve do not make the exit code 1
-    #[arg(long, env = "AIRLOCK_ALLOW_UNMIRRORABLE")]
-    allow_unmirrorable: bool,
+    #[arg(long, env = "AIRLOCK_ALLOW_UNMIRRORABLE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    allow_unmirrorable: Option<bool>,
     /// One JSON document on standard output
-    #[arg(long, env = "AIRLOCK_JSON")]
-    json: bool,
+    #[arg(long, env = "AIRLOCK_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    json: Option<bool>,
     /// Manifests, Artifacts.toml files, exported lists of misses, or folders to search for them
     #[arg(required = true, value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
@@ -120,8 +120,8 @@ pub(super) struct PrewarmArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct MissesArgs {
     /// One JSON document on standard output
-    #[arg(long, global = true, env = "AIRLOCK_JSON")]
-    json: bool,
+    #[arg(long, global = true, env = "AIRLOCK_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    json: Option<bool>,
     #[command(subcommand)]
     pub(super) action: Option<MissesAction>,
 }
@@ -147,8 +147,8 @@ pub(super) struct VerifyArgs {
     #[arg(long, env = "AIRLOCK_JOBS", value_name = "N")]
     jobs: Option<usize>,
     /// One JSON document on standard output
-    #[arg(long, env = "AIRLOCK_JSON")]
-    json: bool,
+    #[arg(long, env = "AIRLOCK_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    json: Option<bool>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -159,6 +159,9 @@ pub(super) struct DemoArgs {
     /// End instead of serving on
     #[arg(long)]
     pub(super) exit: bool,
+    /// Only serve the sample upstream, to try the other commands against
+    #[arg(long, conflicts_with = "exit")]
+    pub(super) upstream_only: bool,
 }
 
 impl Args {
@@ -187,12 +190,12 @@ impl Command {
             Self::Serve(args) => Settings {
                 listen: args.listen,
                 upstream: some(&args.upstream.upstream),
-                offline: args.offline.then_some(true),
+                offline: args.offline,
                 ..common
             },
             Self::Prewarm(args) => args.settings(common),
-            Self::Misses(args) => Settings { json: args.json.then_some(true), ..common },
-            Self::Verify(args) => Settings { jobs: args.jobs, json: args.json.then_some(true), ..common },
+            Self::Misses(args) => Settings { json: args.json, ..common },
+            Self::Verify(args) => Settings { jobs: args.jobs, json: args.json, ..common },
             Self::Demo(args) => Settings { listen: args.listen, ..common },
             Self::Completions { .. } | Self::Man { .. } => common,
         }
@@ -203,19 +206,20 @@ impl PrewarmArgs {
     fn settings(&self, common: Settings) -> Settings {
         let prewarm = PrewarmSettings {
             platform: some(&self.platform),
-            no_lazy: self.no_lazy.then_some(true),
-            dry_run: self.dry_run.then_some(true),
-            allow_unmirrorable: self.allow_unmirrorable.then_some(true),
+            no_lazy: self.no_lazy,
+            dry_run: self.dry_run,
+            allow_unmirrorable: self.allow_unmirrorable,
             attempts: self.attempts,
         };
-        Settings {
-            upstream: some(&self.upstream.upstream),
-            jobs: self.jobs,
-            json: self.json.then_some(true),
-            prewarm,
-            ..common
-        }
+        Settings { upstream: some(&self.upstream.upstream), jobs: self.jobs, json: self.json, prewarm, ..common }
     }
+}
+
+/// What a variable of the environment may say for a flag: `1`, `true`, `yes`, `on` and their
+/// opposites, which win over the file. Anything else, an empty text too, is wrong usage: it must not
+/// be guessed whether a machine is meant to be offline.
+fn switch() -> impl TypedValueParser<Value = bool> {
+    BoolishValueParser::new()
 }
 
 fn some(values: &[String]) -> Option<Vec<String>> {

@@ -30,8 +30,12 @@ const JULIA: &str = r#"
     println(Greeting.greet())
 "#;
 
-/// Runs the demo; with `exit` it ends instead of serving on.
-pub(super) async fn run(config: Config, exit: bool) -> anyhow::Result<Outcome> {
+/// Runs the demo; with `exit` it ends instead of serving on, with `upstream_only` there is nothing
+/// but its upstream.
+pub(super) async fn run(config: Config, exit: bool, upstream_only: bool) -> anyhow::Result<Outcome> {
+    if upstream_only {
+        return serve_upstream(&config).await;
+    }
     let listener = listen(&config).await?;
     let address = listener.local_addr()?;
     let stop = stop_signal()?;
@@ -47,7 +51,7 @@ pub(super) async fn run(config: Config, exit: bool) -> anyhow::Result<Outcome> {
     let mirror = Mirror::start(Arc::new(Store::open(&cache)?), Vec::new(), &config);
     let app = App::new(Arc::clone(&mirror), config.clone());
     let closing = CancellationToken::new();
-    let serving = tokio::spawn(server::serve(listener, app, closing.clone().cancelled_owned()));
+    let serving = tokio::spawn(server::serve(listener, app, closing.clone().cancelled_owned(), std::future::pending()));
     let result = show(&mirror, &report, address, folder.path()).await;
     if result.is_ok() && !exit {
         say(&format!(
@@ -59,6 +63,15 @@ pub(super) async fn run(config: Config, exit: bool) -> anyhow::Result<Outcome> {
     serving.await?;
     mirror.close().await;
     result.map(|()| Outcome::Complete)
+}
+
+async fn serve_upstream(config: &Config) -> anyhow::Result<Outcome> {
+    let stop = stop_signal()?;
+    let upstream = SampleUpstream::start_at(Site::sample()?, config.listen).await;
+    let upstream = upstream.with_context(|| format!("cannot listen at {}", config.listen))?;
+    say(&format!("sample upstream at {}; Ctrl-C ends it", upstream.url()));
+    stop.await;
+    Ok(Outcome::Complete)
 }
 
 fn step(title: &str) {
@@ -152,7 +165,7 @@ async fn refusal(mirror: &Mirror, client: &reqwest::Client, server: &str) -> any
 /// Lets Julia's own Pkg install a package, if there is a Julia. Returns what to say of it.
 async fn real_client(server: &str, folder: &Path) -> anyhow::Result<String> {
     let Some(julia) = julia_on_path() else {
-        return Ok("no julia on the PATH, so no real client was tried".to_owned());
+        return Ok("no julia on the PATH (scripts/get-julia.sh can get one), so no real client was tried".to_owned());
     };
     step(&format!("4. A real client: {}", julia.display()));
     let output = tokio::process::Command::new(&julia)

@@ -2,7 +2,7 @@
 
 use super::args::MissesAction;
 use super::table::table;
-use super::{Outcome, open_store, print, print_json, runtime, say};
+use super::{Outcome, open_existing_store, print, print_json, runtime, say};
 use crate::config::Config;
 use crate::julia::{MISS_LIST_HEADER, MissList, MissListEntry};
 use crate::mirror::Mirror;
@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub(super) fn run(config: &Config, action: MissesAction) -> anyhow::Result<Outcome> {
-    let store = open_store(config)?;
+    let store = open_existing_store(config)?;
     match action {
         MissesAction::List => list(config, &store),
         MissesAction::Export { file } => export(config, &store, &file),

@@ -13,7 +13,7 @@ mod serve;
 mod table;
 mod verify;
 
-use crate::config::{Config, ConfigError, DEFAULT_FILE, LogFormat, Settings};
+use crate::config::{Config, ConfigError, DEFAULT_FILE, LogFormat, LogLevel, Settings};
 use crate::source::{PackageServer, Source};
 use crate::store::Store;
 use anyhow::Context as _;
@@ -62,11 +62,12 @@ pub fn main() -> ExitCode {
 fn run(args: Args) -> anyhow::Result<Outcome> {
     let (config_file, log_level, settings, command) = args.split();
     let config = configure(config_file.as_deref(), settings)?;
-    start_log(config.log, log_level.unwrap_or_else(|| command.default_log_level()))?;
+    let of_file = config.log_level.map(level_filter);
+    start_log(config.log, log_level.or(of_file).unwrap_or_else(|| command.default_log_level()))?;
     match command {
-        Command::Serve(_) => runtime()?.block_on(serve::run(&config)),
-        Command::Prewarm(args) => runtime()?.block_on(prewarm::run(&config, args.paths)),
-        Command::Demo(args) => runtime()?.block_on(demo::run(config, args.exit)),
+        Command::Serve(_) => block_on(serve::run(&config)),
+        Command::Prewarm(args) => block_on(prewarm::run(&config, args.paths)),
+        Command::Demo(args) => block_on(demo::run(config, args.exit, args.upstream_only)),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
         Command::Verify(_) => verify::run(&config),
         Command::Completions { shell } => completions::run(shell),
@@ -83,6 +84,17 @@ fn configure(file: Option<&Path>, flags: Settings) -> Result<Config, ConfigError
     Config::new(flags, file)
 }
 
+const fn level_filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
 fn start_log(format: LogFormat, level: LevelFilter) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).with_target(false);
     let started = match format {
@@ -96,9 +108,29 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
 }
 
+/// Runs a command. What still blocks a thread when it is done (the verification of a large file, a
+/// disk that does not answer) is left behind: the end of the process harms nothing on disk, and a
+/// signal to stop must not wait for it.
+fn block_on(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_background();
+    outcome
+}
+
 fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
     let store = Store::open(&config.cache);
-    Ok(Arc::new(store.with_context(|| format!("cannot use the cache directory {}", config.cache.display()))?))
+    Ok(Arc::new(store.with_context(|| {
+        format!("cannot use the cache directory {}, which must be writable", config.cache.display())
+    })?))
+}
+
+/// The same for a command that looks at what is there: a mistyped folder must not look like an
+/// empty cache.
+fn open_existing_store(config: &Config) -> anyhow::Result<Arc<Store>> {
+    let there = config.cache.is_dir();
+    anyhow::ensure!(there, "there is no cache directory {}; name it with --cache", config.cache.display());
+    open_store(config)
 }
 
 fn sources(config: &Config) -> anyhow::Result<Vec<Arc<dyn Source>>> {
@@ -109,8 +141,11 @@ fn sources(config: &Config) -> anyhow::Result<Vec<Arc<dyn Source>>> {
 /// Writes data. A reader that has gone away is no fault of ours.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // What was found still decides the exit code.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
 }
 
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {

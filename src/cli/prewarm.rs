@@ -7,7 +7,7 @@ use super::{Outcome, open_store, print, print_json, say, sources};
 use crate::config::Config;
 use crate::mirror::Mirror;
 use crate::prewarm::{self, Event, Progress, RegistryReport, Report, Request, Status, UnmirrorableKind};
-use crate::protocol::{Resource, TreeHash};
+use crate::protocol::{GENERAL, Resource, TreeHash};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -112,7 +112,8 @@ fn rows(report: &Report, mirror: &Mirror) -> Vec<Vec<String>> {
 fn registry_name(mirror: &Mirror, registry: &RegistryReport) -> String {
     let resource = registry.tree.map(|tree| Resource::Registry { uuid: registry.uuid, tree });
     let name = resource.and_then(|resource| mirror.name(&resource));
-    name.map_or_else(|| registry.uuid.to_string(), |name| name.name)
+    let unknown = || if registry.uuid == GENERAL { "General".to_owned() } else { registry.uuid.to_string() };
+    name.map_or_else(unknown, |name| name.name)
 }
 
 struct Row<'r> {

@@ -1,27 +1,38 @@
 //! `airlock serve`.
 
 use super::{Outcome, open_store, sources};
-use crate::config::Config;
+use crate::config::{Config, without_credentials};
 use crate::mirror::Mirror;
+use crate::protocol::Flavor;
 use crate::server::{self, App};
 use anyhow::Context as _;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
     // The port first: a second server on one cache must fail before it touches anything.
     let listener = listen(config).await?;
-    let mirror = Mirror::start(open_store(config)?, sources(config)?, config);
+    let (store, sources) = (open_store(config)?, sources(config)?);
     let address = listener.local_addr()?;
-    let cache = mirror.store().root().display().to_string();
+    let cache = store.root().display().to_string();
     // Before anybody is told that it serves: until then a SIGHUP would end the process.
-    let (rescans, stop) = (rescan_on_hangup(&mirror)?, stop_signal()?);
+    let hangup = signal(SignalKind::hangup())?;
+    let (stop, hurry) = (stop_signal()?, second_stop_signal()?);
     match config.upstreams.as_slice() {
         [] => tracing::info!(cache, "serving at http://{address}, offline"),
-        upstreams => tracing::info!(cache, "serving at http://{address}, fetching from {}", upstreams.join(", ")),
+        upstreams => {
+            let names: Vec<_> = upstreams.iter().map(|url| without_credentials(url)).collect();
+            tracing::info!(cache, "serving at http://{address}, fetching from {}", names.join(", "));
+        }
     }
-    server::serve(listener, App::new(Arc::clone(&mirror), config.clone()), stop).await;
+    if config.offline && store.listing(Flavor::Plain)?.is_none() && store.listing(Flavor::Conservative)?.is_none() {
+        tracing::warn!(cache, "there is no registry in this cache: clients will not find any package");
+    }
+    // After that line, so that what its tasks log comes later.
+    let mirror = Mirror::start(store, sources, config);
+    let rescans = rescan_on_hangup(hangup, &mirror);
+    server::serve(listener, App::new(Arc::clone(&mirror), config.clone()), stop, hurry).await;
     rescans.abort();
     mirror.close().await;
     Ok(Outcome::Complete)
@@ -29,7 +40,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
 
 pub(super) async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     let listener = TcpListener::bind(config.listen).await;
-    listener.with_context(|| format!("cannot listen at {}", config.listen))
+    listener.with_context(|| format!("cannot listen at {} (choose another with --listen)", config.listen))
 }
 
 /// Resolves on SIGTERM and Ctrl-C.
@@ -44,9 +55,22 @@ pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
+/// Resolves on the second of such signals.
+fn second_stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+    })
+}
+
 /// Looks for new files on SIGHUP.
-fn rescan_on_hangup(mirror: &Arc<Mirror>) -> anyhow::Result<tokio::task::AbortHandle> {
-    let mut hangup = signal(SignalKind::hangup())?;
+fn rescan_on_hangup(mut hangup: Signal, mirror: &Arc<Mirror>) -> tokio::task::AbortHandle {
     let mirror = Arc::clone(mirror);
     let task = tokio::spawn(async move {
         while hangup.recv().await.is_some() {
@@ -54,5 +78,5 @@ fn rescan_on_hangup(mirror: &Arc<Mirror>) -> anyhow::Result<tokio::task::AbortHa
             mirror.rescan().await;
         }
     });
-    Ok(task.abort_handle())
+    task.abort_handle()
 }

@@ -6,7 +6,9 @@
 
 mod settings;
 
-pub use settings::{LimitSettings, LogFormat, MirrorSettings, PrewarmSettings, ServerSettings, Settings, Span};
+pub use settings::{
+    LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings, ServerSettings, Settings, Span,
+};
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ pub struct Config {
     pub offline: bool,
     /// How to log.
     pub log: LogFormat,
+    /// How much to log, if somebody said.
+    pub log_level: Option<LogLevel>,
     /// Whether output is one JSON document.
     pub json: bool,
     /// Work done side by side, if somebody said.
@@ -147,6 +151,7 @@ impl Config {
             upstreams: if offline { Vec::new() } else { upstreams },
             offline,
             log: flags.log.or(file.log).unwrap_or_default(),
+            log_level: flags.log_level.or(file.log_level),
             json: flags.json.or(file.json).unwrap_or(false),
             jobs: flags.jobs.or(file.jobs),
             prewarm: Prewarm::new(flags.prewarm, file.prewarm),
@@ -170,6 +175,11 @@ impl Config {
         if self.mirror.registries_interval.is_zero() || self.mirror.rescan_interval.is_zero() {
             return Err(ConfigError::Bound("mirror.registries-interval and mirror.rescan-interval must not be zero"));
         }
+        let (server, mirror) = (&self.server, &self.mirror);
+        let waits = [server.header_timeout, server.stall_timeout, mirror.connect_timeout, mirror.first_byte_timeout];
+        if waits.iter().chain([&mirror.idle_timeout, &mirror.silence]).any(Duration::is_zero) {
+            return Err(ConfigError::Bound("a time-out must not be zero"));
+        }
         Ok(self)
     }
 }
@@ -181,9 +191,19 @@ fn upstream_url(text: &str) -> Result<String, ConfigError> {
     let rest = rest.trim_end_matches('/');
     let plain = rest.bytes().all(|byte| byte.is_ascii_graphic()) && !rest.contains(['?', '#']);
     if !matches!(scheme, "http" | "https") || rest.is_empty() || rest.starts_with('/') || !plain {
-        return Err(ConfigError::Upstream(text.to_owned()));
+        return Err(ConfigError::Upstream(without_credentials(text)));
     }
     Ok(format!("{scheme}://{rest}"))
+}
+
+/// An address without the user and password that may stand in it (`https://user:word@host`): what
+/// may be logged, written to the cache and shown.
+pub fn without_credentials(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(_, rest)| url.split_at(url.len() - rest.len()));
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}{host}{path}")
 }
 
 impl Prewarm {
@@ -207,7 +227,7 @@ impl Server {
         }
         Ok(Self {
             header_timeout: span(file.header_timeout, 30_000),
-            stall_timeout: span(file.stall_timeout, 60_000),
+            stall_timeout: span(file.stall_timeout, 300_000),
             shutdown_timeout: span(file.shutdown_timeout, 30_000),
             hot_memory: file.hot_memory.map_or(32 << 20, |size| size.as_u64()),
             prefix,
@@ -286,10 +306,30 @@ mod tests {
     }
 
     #[test]
+    fn credentials_are_shown_to_nobody() {
+        for (url, shown) in [
+            ("https://user:word@host:1/p@q", "https://host:1/p@q"),
+            ("http://token@host", "http://host"),
+            ("http://a@b:c@host/", "http://host/"),
+            ("user:word@host/p", "host/p"),
+            ("https://host/p", "https://host/p"),
+            ("", ""),
+        ] {
+            assert_eq!(without_credentials(url), shown, "{url}");
+        }
+        let error = upstream_url("ftp://user:word@host").unwrap_err();
+        assert!(!error.to_string().contains("word"), "{error}");
+    }
+
+    #[test]
     fn bounds_that_cannot_work_are_refused() {
-        for text in
-            ["jobs = 0", "[mirror]\nsilence = '16s'", "[prewarm]\nattempts = 0", "[mirror]\nrescan-interval = '0s'"]
-        {
+        for text in [
+            "jobs = 0",
+            "[mirror]\nsilence = '16s'",
+            "[prewarm]\nattempts = 0",
+            "[mirror]\nrescan-interval = '0s'",
+            "[server]\nstall-timeout = '0s'",
+        ] {
             assert!(
                 matches!(Config::new(Settings::default(), file(text).unwrap()), Err(ConfigError::Bound(_))),
                 "{text}"

@@ -23,6 +23,8 @@ pub struct Settings {
     pub offline: Option<bool>,
     /// How to log.
     pub log: Option<LogFormat>,
+    /// How much to log.
+    pub log_level: Option<LogLevel>,
     /// One JSON document on standard output.
     pub json: Option<bool>,
     /// Work done side by side.
@@ -116,6 +118,24 @@ impl TryFrom<String> for Span {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         humantime::parse_duration(&text).map(Self)
     }
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What somebody must look at.
+    Error,
+    /// What somebody may want to look at.
+    Warn,
+    /// One line for each request.
+    Info,
+    /// For developers.
+    Debug,
+    /// For developers, all of it.
+    Trace,
 }
 
 /// How log lines look.

@@ -38,20 +38,22 @@ pub(super) fn follow(flight: &Flight) -> impl Stream<Item = io::Result<Bytes>> +
         let buffers = buffers.clone();
         async move {
             let file = file.ok_or_else(cut)?;
-            let Some(until) = next(&mut state, at).await? else { return Ok(None) };
+            let Some(until) = next(&mut state, &file, at).await? else { return Ok(None) };
             let bytes = read_at(buffers.take(), Arc::clone(&file), at..until).await?;
             Ok(Some((bytes, (state, Some(file), until))))
         }
     })
 }
 
-/// Waits for bytes after `at` and says up to where; `None` at the end of a verified resource.
-async fn next(state: &mut watch::Receiver<State>, at: u64) -> io::Result<Option<u64>> {
+/// Waits for bytes after `at` and says up to where; `None` at the end of a verified resource. What
+/// landed must be the very file that is being followed.
+async fn next(state: &mut watch::Receiver<State>, file: &Arc<File>, at: u64) -> io::Result<Option<u64>> {
     let mut trickle = false;
     loop {
         let released = {
             let now = state.borrow_and_update();
             match &now.outcome {
+                Some(Ok(landed)) if !Arc::ptr_eq(&landed.file, file) => return Err(cut()),
                 Some(Ok(Landed { size, .. })) if at >= *size => return Ok(None),
                 Some(Ok(Landed { size, .. })) => *size,
                 Some(Err(refusal)) => return Err(io::Error::other(refusal.to_string())),

@@ -3,6 +3,7 @@
 
 use super::flight::{Flight, Landed};
 use super::judge::{Damage, verify_file};
+use super::memory::Admission;
 use super::patience::{LONGEST_WAIT, Patience};
 use super::receive::Failed;
 use super::refusal::Refusal;
@@ -84,8 +85,13 @@ impl Mirror {
             return Ok(Some(Landed { file, size: stamp.size }));
         };
         let (store, resource) = (Arc::clone(&self.store), flight.resource);
-        let to = blocking(move || store.quarantine(&resource)).await??;
-        tracing::error!(resource = %resource, quarantine = %to.display(), "damaged in the cache: {damage}");
+        if let Some(to) = blocking(move || store.quarantine(&resource, stamp)).await?? {
+            tracing::error!(%resource, quarantine = %to.display(), "damaged in the cache: {damage}");
+        } else {
+            tracing::warn!(%resource, "changed while it was verified: {damage}");
+        }
+        // From here on nobody new may be given bytes of it.
+        flight.abandon();
         if flight.is_committed() || self.sources.is_empty() { Err(Refusal::Content(damage)) } else { Ok(None) }
     }
 
@@ -94,7 +100,7 @@ impl Mirror {
         match blocking(move || verify_file(&resource, &file, stamp, &limits)).await? {
             Ok(fact) => {
                 self.names.learn_artifacts(&resource, &fact.artifacts);
-                blocking(move || store.remember(fact)).await??;
+                blocking(move || store.remember(fact)).await?;
                 Ok(None)
             }
             Err(Damage::Unreadable(error)) => Err(error.into()),
@@ -111,8 +117,8 @@ impl Mirror {
         let give_up = flight.started + patience.lock_wait;
         loop {
             let (store, resource) = (Arc::clone(&self.store), flight.resource);
-            let answer = blocking(move || Ok::<_, StoreError>((store.try_lock(&resource)?, store.look_up(&resource)?)));
-            let (lock, found) = answer.await??;
+            let both = blocking(move || Ok::<_, StoreError>((store.try_lock(&resource)?, store.look_up(&resource)?)));
+            let (lock, found) = both.await??;
             if let Lookup::Verified(open, _) = found {
                 return Ok(Ok(landed(open)));
             }
@@ -155,16 +161,17 @@ impl Mirror {
 
     async fn ask_source(&self, flight: &Flight, index: usize, patience: Patience) -> Result<Landed, Failed> {
         let Some(source) = self.sources.get(index) else { return Err(Fault::NotFound.into()) };
-        if !patience.insists && !self.memory.admits(index) {
+        let admission = if patience.insists { Admission::Free } else { self.memory.admits(index) };
+        if admission == Admission::Refused {
             return Err(Fault::Connect("this upstream was out of reach a moment ago".to_owned()).into());
         }
-        let _probe = Probe(self, index);
+        let _probe = (admission == Admission::Probe).then(|| Probe(self, index));
         let result = self.attempt(flight, source.as_ref(), patience).await;
         match &result {
             Ok(_) => self.memory.succeeded(index, &flight.resource),
             Err(Failed::Here(_)) => {}
             Err(Failed::Source(fault)) => {
-                tracing::warn!(resource = %flight.resource, source = source.name(), "{fault}");
+                tracing::info!(resource = %flight.resource, source = source.name(), "{fault}");
                 self.memory.failed(index, &flight.resource, fault);
             }
         }
@@ -172,12 +179,12 @@ impl Mirror {
     }
 }
 
-/// Lets the next probe of a cooled source begin when this one was dropped half-way.
+/// Lets the next probe of a cooled source begin, however this one ends.
 struct Probe<'m>(&'m Mirror, usize);
 
 impl Drop for Probe<'_> {
     fn drop(&mut self) {
-        self.0.memory.given_up(self.1);
+        self.0.memory.probed(self.1);
     }
 }
 

@@ -101,9 +101,15 @@ impl Flight {
         self.state.send_modify(|state| state.complete = true);
     }
 
-    /// The attempt failed: whoever reads its file for verification stops.
+    /// The attempt failed: whoever reads its file for verification stops, and whoever comes later
+    /// gets nothing of it.
     pub(super) fn abandon(&self) {
-        self.state.send_modify(|state| state.attempt += 1);
+        self.state.send_modify(|state| {
+            state.attempt += 1;
+            if !state.committed {
+                *state = State { attempt: state.attempt, ..State::default() };
+            }
+        });
     }
 
     pub(super) fn is_committed(&self) -> bool {

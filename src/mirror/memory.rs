@@ -44,8 +44,21 @@ pub struct Health {
     pub last_error: Option<String>,
     /// Left alone until then.
     pub cooled_until: Option<Instant>,
+    /// How often it was left alone since it was last reached.
+    cooldowns: u32,
     /// Whether one request is finding out whether the source is back.
     probing: bool,
+}
+
+/// Whether a source may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Not now.
+    Refused,
+    /// By anybody.
+    Free,
+    /// By this one request; `probed` must follow.
+    Probe,
 }
 
 impl Memory {
@@ -64,17 +77,16 @@ impl Memory {
     }
 
     /// Whether a source may be asked at all. While it is cooled nobody may; after that one at a
-    /// time, until one succeeds. Every `true` must be followed by one of `succeeded`, `failed`
-    /// and `given_up`.
-    pub(super) fn admits(&self, source: usize) -> bool {
+    /// time, until one succeeds.
+    pub(super) fn admits(&self, source: usize) -> Admission {
         let mut sources = lock(&self.sources);
-        let Some(health) = sources.get_mut(source) else { return false };
+        let Some(health) = sources.get_mut(source) else { return Admission::Refused };
         match health.cooled_until {
-            None => true,
-            Some(until) if until > Instant::now() || health.probing => false,
+            None => Admission::Free,
+            Some(until) if until > Instant::now() || health.probing => Admission::Refused,
             Some(_) => {
                 health.probing = true;
-                true
+                Admission::Probe
             }
         }
     }
@@ -85,8 +97,8 @@ impl Memory {
         self.reached(source);
     }
 
-    /// Nothing was learnt: the request was dropped on this side.
-    pub(super) fn given_up(&self, source: usize) {
+    /// The one request that was admitted as a probe has ended, whatever it found out.
+    pub(super) fn probed(&self, source: usize) {
         if let Some(health) = lock(&self.sources).get_mut(source) {
             health.probing = false;
         }
@@ -115,10 +127,14 @@ impl Memory {
         let Some(health) = sources.get_mut(source) else { return };
         health.unreachable += 1;
         health.last_error = Some(fault.to_string());
-        health.probing = false;
-        if let Some(times) = health.unreachable.checked_sub(UNREACHABLE_AFTER) {
+        // Whatever was under way when the source was cooled fails with it: that is one outage, not
+        // a hundred, and must not make the next pause longer.
+        let now = Instant::now();
+        let cooling = health.cooled_until.is_some_and(|until| until > now);
+        if health.unreachable >= UNREACHABLE_AFTER && !cooling {
             let (first, longest) = SOURCE_COOLDOWN;
-            health.cooled_until = Some(Instant::now() + doubled(first, times, longest));
+            health.cooled_until = Some(now + doubled(first, health.cooldowns, longest));
+            health.cooldowns += 1;
         }
     }
 
@@ -174,7 +190,7 @@ mod tests {
         memory.failed(0, &resource(1), &Fault::NotFound);
         assert_eq!(memory.cooled(0, &resource(1)), Some(Fault::NotFound));
         assert_eq!((memory.cooled(1, &resource(1)), memory.cooled(0, &resource(2))), (None, None));
-        assert!(memory.admits(0));
+        assert_eq!(memory.admits(0), Admission::Free);
         memory.forget();
         assert_eq!(memory.cooled(0, &resource(1)), None);
     }
@@ -184,17 +200,33 @@ mod tests {
         let memory = Memory::new(1, Duration::from_mins(1));
         let dead = Fault::Connect("refused".into());
         for _ in 0..UNREACHABLE_AFTER {
-            assert!(memory.admits(0));
+            assert_eq!(memory.admits(0), Admission::Free);
             memory.failed(0, &resource(1), &dead);
         }
-        assert!(!memory.admits(0));
-        assert_eq!(memory.cooled(0, &resource(1)), None);
-        lock(&memory.sources)[0].cooled_until = Some(Instant::now());
-        assert!(memory.admits(0) && !memory.admits(0), "one probe at a time");
-        memory.given_up(0);
-        assert!(memory.admits(0));
+        assert_eq!((memory.admits(0), memory.cooled(0, &resource(1))), (Admission::Refused, None));
+        let pause_ends = || lock(&memory.sources)[0].cooled_until = Some(Instant::now());
+        pause_ends();
+        assert_eq!([memory.admits(0), memory.admits(0)], [Admission::Probe, Admission::Refused], "one at a time");
+        // An old request that fails only now must not let in a second probe.
+        memory.failed(0, &resource(2), &dead);
+        pause_ends();
+        assert_eq!(memory.admits(0), Admission::Refused);
+        memory.probed(0);
+        assert_eq!(memory.admits(0), Admission::Probe);
         memory.failed(0, &resource(1), &Fault::NotFound);
-        assert!(memory.admits(0) && memory.admits(0));
+        assert_eq!([memory.admits(0), memory.admits(0)], [Admission::Free; 2]);
+    }
+
+    #[test]
+    fn many_requests_that_fail_together_are_one_outage() {
+        let memory = Memory::new(1, Duration::from_mins(1));
+        let dead = Fault::Connect("refused".into());
+        (0..50).for_each(|_| memory.failed(0, &resource(1), &dead));
+        let until = memory.health()[0].cooled_until.unwrap();
+        assert!(until <= Instant::now() + SOURCE_COOLDOWN.0);
+        lock(&memory.sources)[0].cooled_until = Some(Instant::now());
+        memory.failed(0, &resource(1), &dead);
+        assert!(memory.health()[0].cooled_until.unwrap() > until, "the next one is longer");
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl Mirror {
         let Some(reason) = refusal.reason() else { return };
         let (first, name) = (jiff::Timestamp::now(), self.names.name(resource));
         let (name, version) = name.map_or((None, None), |name| (Some(name.name), name.version));
-        tracing::info!(%resource, name, version, %reason, "miss");
+        tracing::info!(%resource, name, version, %reason, "miss: {refusal}");
         let miss =
             Miss { resource: *resource, name, version, reason, first, last: first, count: 1, client: client.clone() };
         let mut pending = lock(&self.misses.0);

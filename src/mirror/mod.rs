@@ -41,7 +41,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -52,9 +51,6 @@ const SMALL: u64 = 128 << 10;
 /// Flights that fetch at one time. Each may block a thread for its verification, so this must stay
 /// well below the number of blocking threads, or no thread is left to write what they wait for.
 const FETCHES: usize = 128;
-
-/// Longest time that a request for a length waits for a source.
-const HEAD_WAIT: Duration = Duration::from_secs(10);
 
 /// A cache directory and its sources.
 #[derive(Debug)]
@@ -228,7 +224,7 @@ impl Mirror {
         if open.stamp.size > SMALL {
             return Ok(Some(Found::File(Landed { file: Arc::new(open.file), size: open.stamp.size })));
         }
-        let body = blocking(move || read_whole(&open)).await??;
+        let Some(body) = blocking(move || read_whole(&open)).await?? else { return Ok(None) };
         self.hot.insert(*resource, body.clone());
         Ok(Some(Found::Memory(body)))
     }
@@ -244,13 +240,27 @@ impl Mirror {
         }
         let flight = self.fly(resource, Patience::client(&self.bounds));
         if ask.head {
-            let length = tokio::time::timeout(HEAD_WAIT, flight.length()).await;
-            return Ok(Found::Length(length.unwrap_or(Ok(None))?));
+            return self.in_time(flight.length()).await.map(Found::Length);
         }
-        Ok(match flight.head(ask.spool).await? {
+        // To spool is to wait for the whole: the flight's own bounds see to it that bytes come.
+        let head = if ask.spool { flight.head(true).await } else { self.in_time(flight.head(false)).await };
+        Ok(match head? {
             Head::Landed(landed) => Found::File(landed),
             Head::Streaming(length) => Found::Streaming(length, body::follow(&flight).boxed()),
         })
+    }
+
+    /// No client is kept waiting for longer than this, whatever its flight waits for: a source may
+    /// send a head and then nothing, and the flight may be one of a prewarm, which has time.
+    async fn in_time<T>(&self, waits: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+        let late = |_| Err(Refusal::Slow(format!("no byte for {:?}", self.bounds.silence)));
+        tokio::time::timeout(self.bounds.silence, waits).await.unwrap_or_else(late)
+    }
+
+    /// Brings a resource here for a client that needs all of it before it can be answered.
+    pub async fn get_whole(self: &Arc<Self>, resource: &Resource, client: &Client) -> Result<(), Refusal> {
+        let fetched = self.in_time(self.fetch(resource, Patience::client(&self.bounds))).await;
+        fetched.map(drop).inspect_err(|refusal| self.refused(resource, refusal, client))
     }
 
     /// What is known without a flight: offline and not here, or failed a moment ago everywhere.
@@ -273,10 +283,15 @@ impl Lookup {
     }
 }
 
-fn read_whole(open: &OpenFile) -> io::Result<Bytes> {
+/// The bytes that were verified; `None` if the file was written to meanwhile, for they would stay
+/// in memory.
+fn read_whole(open: &OpenFile) -> io::Result<Option<Bytes>> {
     let mut body = vec![0; usize::try_from(open.stamp.size).map_err(io::Error::other)?];
-    open.file.read_exact_at(&mut body, 0)?;
-    Ok(body.into())
+    let read = open.file.read_exact_at(&mut body, 0);
+    if Stamp::of(&open.file.metadata()?) != open.stamp {
+        return Ok(None);
+    }
+    read.map(|()| Some(body.into()))
 }
 
 /// The limits of the configuration, and the defaults of the rest.
@@ -297,4 +312,26 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_changed_since_they_were_verified_do_not_get_into_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs_err::write(&path, "verified").unwrap();
+        let open = || {
+            let file = fs_err::File::open(&path).unwrap().into_file();
+            OpenFile { stamp: Stamp::of(&file.metadata().unwrap()), file }
+        };
+        assert_eq!(read_whole(&open()).unwrap().as_deref(), Some(b"verified".as_slice()));
+        for other in ["short", "much longer than before"] {
+            let before = open();
+            fs_err::write(&path, other).unwrap();
+            assert_eq!(read_whole(&before).unwrap(), None, "{other}");
+        }
+    }
 }

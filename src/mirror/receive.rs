@@ -61,17 +61,29 @@ impl Mirror {
         let store = Arc::clone(&self.store);
         // Staged while the source is thinking: what comes then does not wait for it.
         let (answer, staged) = futures_util::future::join(answer, blocking(move || store.stage())).await;
-        let answer = answer.ok_or_else(|| too_late(patience))??;
+        // Running out of our own time, spent on the sources before, says nothing about this one.
+        let answer = answer.ok_or_else(|| Failed::Here(Refusal::Slow(too_late(patience).to_string())))??;
         let staged = staged??;
         fault::point("flight.staged");
         if !flight.begin(staged.file(), answer.length, 0) {
             return Err(Fault::Broken("clients already have bytes of another answer".to_owned()).into());
         }
-        let received = self.receive(flight, source, answer, Writer::new(staged), patience).await;
-        if received.is_err() {
+        let landed = self.land(flight, source, answer, Writer::new(staged), patience).await;
+        if landed.is_err() {
             flight.abandon();
         }
-        let (staged, contents) = received?;
+        landed
+    }
+
+    async fn land(
+        &self,
+        flight: &Flight,
+        source: &dyn Source,
+        answer: Answer,
+        writer: Writer,
+        patience: Patience,
+    ) -> Result<Landed, Failed> {
+        let (staged, contents) = self.receive(flight, source, answer, writer, patience).await?;
         judge(&flight.resource, &contents).map_err(Fault::Content)?;
         self.publish(flight.resource, staged, contents).await
     }

@@ -67,7 +67,8 @@ impl Mirror {
             return Ok(answer);
         }
         let mut progress = self.listings.subscribe();
-        let first = progress.wait_for(|progress| progress.asked);
+        // Woken by the first listing, not by the last: the other flavors and sources take longer.
+        let first = progress.wait_for(|progress| progress.asked || progress.published > 0);
         let _ = tokio::time::timeout(FIRST_LISTING, first).await;
         self.listing_now(flavors).await
     }
@@ -212,8 +213,8 @@ impl Mirror {
         if published.await?? {
             tracing::info!(registry = %registry.uuid, tree = %registry.tree, source, "published in /{}", flavor.file_name());
             self.memory.forget();
-            self.load_names().await;
             self.listings.send_modify(|progress| progress.published += 1);
+            self.load_names().await;
         }
         Ok(())
     }

@@ -74,7 +74,7 @@ impl Mirror {
             let mut unverified = Vec::new();
             for resource in Kind::ALL.into_iter().flat_map(|kind| store.resources(kind)) {
                 let resource = resource?;
-                if store.fact(&resource)?.is_none() {
+                if store.fact(&resource)?.is_none() && store.has(&resource) {
                     unverified.push(resource);
                 }
             }

@@ -163,6 +163,11 @@ impl Report {
         Self { inputs: request.paths.iter().map(input).collect(), ..Self::empty(request) }
     }
 
+    /// No input could be used.
+    pub(super) fn unusable(request: &Request, inputs: &[Input]) -> Self {
+        Self { inputs: inputs.iter().map(InputReport::new).collect(), ..Self::empty(request) }
+    }
+
     fn empty(request: &Request) -> Self {
         Self {
             inputs: Vec::new(),

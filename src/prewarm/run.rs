@@ -19,6 +19,10 @@ pub async fn run(mirror: Arc<Mirror>, request: Request, progress: &dyn Progress)
         Ok(inputs) => inputs,
         Err(error) => return Report::unread(&request, &error),
     };
+    // A typing error must not cost a look outside.
+    if inputs.iter().all(|input| input.content.is_err()) {
+        return Report::unusable(&request, &inputs);
+    }
     let patience = Patience::prewarm(request.attempts);
     let registries = if request.dry_run {
         registries::here(&mirror).await

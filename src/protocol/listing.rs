@@ -55,6 +55,17 @@ impl Listing {
         if trees.is_empty() { Err(ListingError::Empty) } else { Ok(Self(trees)) }
     }
 
+    /// Reads a listing that lies on disk, where a broken line must not cost the others: the lines
+    /// that make sense.
+    pub fn salvage(text: &str) -> Self {
+        let lines = text.lines().filter_map(|line| line.trim_end().parse().ok());
+        let trees = lines.filter_map(|resource| match resource {
+            Resource::Registry { uuid, tree } => Some((uuid, tree)),
+            Resource::Package { .. } | Resource::Artifact { .. } => None,
+        });
+        Self(trees.collect())
+    }
+
     /// The registries, in the order of their uuids.
     pub fn iter(&self) -> impl Iterator<Item = RegistryTree> + '_ {
         self.0.iter().map(|(&uuid, &tree)| RegistryTree { uuid, tree })
@@ -141,5 +152,11 @@ mod tests {
         assert_eq!(Listing::parse("<html>/registry/</html>"), Err(ListingError::Empty));
         assert_eq!(Listing::parse(&format!("{LINE}\n/registry/x/y\n")), Err(ListingError::Line { line: 2 }));
         assert_eq!(Listing::parse(&format!("{LINE}0")), Err(ListingError::Line { line: 1 }));
+    }
+
+    #[test]
+    fn on_disk_a_broken_line_does_not_cost_the_others() {
+        let listing = Listing::salvage(&format!("/registry/x/y\r\n{LINE}\r\n/artifact/z"));
+        assert_eq!(listing, Listing::parse(LINE).unwrap());
     }
 }

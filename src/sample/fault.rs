@@ -29,7 +29,7 @@ pub struct Body {
     pub no_etag: bool,
     /// Bytes in a second, if that is bounded.
     pub rate: Option<u32>,
-    /// After this many bytes of the body, do what `then` says.
+    /// After this many bytes of the whole body, wherever a resumed one starts, do what `then` says.
     pub after: usize,
     /// What happens after `after` bytes.
     pub then: Then,

@@ -231,7 +231,7 @@ async fn send(stream: &mut TcpStream, request: &Request, whole: &[u8], how: Body
     if request.method == "HEAD" {
         return Ok(After::KeepAlive);
     }
-    let (first, rest) = body.split_at(how.after.min(body.len()));
+    let (first, rest) = body.split_at(how.after.saturating_sub(start).min(body.len()));
     part(stream, first, how.chunked, how.rate).await?;
     match how.then {
         Then::Finish => {}

@@ -2,9 +2,11 @@
 //! it (`dynamic.jl`), for packagers who want to point at a mirror.
 
 use super::refusal;
+use super::resource::client;
 use super::routes::App;
-use crate::mirror::{Patience, Refusal, blocking};
+use crate::mirror::{Refusal, blocking};
 use crate::protocol::{Resource, TreeHash};
+use crate::store::Client;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -23,7 +25,7 @@ pub(super) async fn respond(State(app): State<App>, request: Request) -> Respons
         return (StatusCode::NOT_FOUND, "no such path\n").into_response();
     };
     let artifact = Resource::Artifact { tree };
-    match sha256(&app, artifact).await {
+    match sha256(&app, artifact, &client(request.headers())).await {
         Err(refused) => refusal::answer(&artifact, app.mirror().name(&artifact), &refused),
         Ok(sha256) => {
             let url = format!("{}{artifact}", base_url(&app, request.headers()));
@@ -45,8 +47,8 @@ fn parse(path: &str) -> Option<(TreeHash, &str)> {
     (plain && !name.is_empty() && name.len() <= MAX_NAME).then_some((tree, name))
 }
 
-async fn sha256(app: &App, artifact: Resource) -> Result<String, Refusal> {
-    app.mirror().fetch(&artifact, Patience::client(&app.config().mirror)).await?;
+async fn sha256(app: &App, artifact: Resource, client: &Client) -> Result<String, Refusal> {
+    app.mirror().get_whole(&artifact, client).await?;
     let store = Arc::clone(app.mirror().store());
     let digest = blocking(move || {
         let mut file = fs_err::File::open(store.path(&artifact))?;

@@ -30,8 +30,9 @@ const BUFFER: usize = 64 << 10;
 /// Pause after a failed accept: running out of file descriptors must not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `stop` resolves, then lets running downloads finish within the configured bound.
-pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = ()>) {
+/// Serves until `stop` resolves, then lets running downloads finish within the configured bound, or
+/// until `hurry` resolves.
+pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = ()>, hurry: impl Future<Output = ()>) {
     let bounds = app.config().server.clone();
     let router = router(&app);
     let graceful = GracefulShutdown::new();
@@ -52,9 +53,12 @@ pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = (
     }
     drop(listener);
     tracing::info!("stopping; running downloads have {:?} to finish", bounds.shutdown_timeout);
-    if tokio::time::timeout(bounds.shutdown_timeout, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some downloads were cut");
-    }
+    let in_time = tokio::select! {
+        () = graceful.shutdown() => true,
+        () = tokio::time::sleep(bounds.shutdown_timeout) => false,
+        () = hurry => false,
+    };
+    tracing::info!("{}", if in_time { "stopped" } else { "stopped; some downloads were cut" });
 }
 
 fn connect(stream: TcpStream, router: &Router, bounds: &crate::config::Server, graceful: &GracefulShutdown) {

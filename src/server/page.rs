@@ -60,7 +60,7 @@ async fn gather(app: &App, headers: &HeaderMap) -> Result<Front, Refusal> {
     let registries = registry_status(app).await?.into_iter().map(|registry| RegistryRow {
         name: registry.name.unwrap_or_else(|| registry.uuid.to_string()),
         tree: registry.tree.to_string(),
-        published: registry.published.map_or_else(|| "by another tool".to_owned(), short),
+        published: registry.published.map_or_else(|| "not recorded here".to_owned(), short),
     });
     Ok(Front {
         version: env!("CARGO_PKG_VERSION"),

@@ -43,7 +43,8 @@ fn advice(refusal: &Refusal) -> &'static str {
 /// The answer to a client.
 pub(super) fn answer(resource: &Resource, name: Option<Name>, refusal: &Refusal) -> Response {
     let status = status(refusal);
-    if status.is_server_error() {
+    // The others are in the log as misses.
+    if refusal.reason().is_none() {
         tracing::error!(%resource, "{refusal}");
     }
     let line = format!("{} {}\n", title(resource, name), advice(refusal));

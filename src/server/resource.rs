@@ -9,8 +9,10 @@ use crate::store::Client;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::stream;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version, request};
+use std::io;
 use std::ops::Range;
 
 /// Resources never change.
@@ -29,7 +31,8 @@ pub(super) async fn respond(app: &App, resource: Resource, request: &request::Pa
         Ok(Found::Memory(body)) => hit(request, &etag, body.len() as u64, |part| memory_part(&body, part)),
         Ok(Found::File(Landed { file, size })) => hit(request, &etag, size, |part| Body::from_stream(read(file, part))),
         Ok(Found::Streaming(length, bytes)) => whole(&etag, length, Body::from_stream(bytes)),
-        Ok(Found::Length(length)) => whole(&etag, length, Body::empty()),
+        // An empty body would be taken for one of length 0, and that be said.
+        Ok(Found::Length(length)) => whole(&etag, length, Body::from_stream(stream::empty::<io::Result<Bytes>>())),
         Err(refused) => refusal::answer(&resource, app.mirror().name(&resource), &refused),
     }
 }
@@ -39,7 +42,8 @@ fn memory_part(body: &Bytes, part: Range<u64>) -> Body {
     Body::from(body.slice(place(part.start)..place(part.end)))
 }
 
-fn client(headers: &HeaderMap) -> Client {
+/// What a client says of itself.
+pub(super) fn client(headers: &HeaderMap) -> Client {
     let text = |name: &str| {
         let value = headers.get(name)?.to_str().ok()?;
         Some(value.chars().take(200).collect())

@@ -18,7 +18,10 @@ const MAX_LISTING: usize = 1 << 20;
 /// A package server.
 #[derive(Debug)]
 pub struct PackageServer {
+    /// With the user and password that may stand in it.
     url: String,
+    /// Without them.
+    name: String,
     client: reqwest::Client,
     first_byte_timeout: Duration,
     idle_timeout: Duration,
@@ -42,6 +45,7 @@ impl PackageServer {
             .map_err(ClientError)?;
         let server = |url: &String| Self {
             url: url.clone(),
+            name: config::without_credentials(url),
             client: client.clone(),
             first_byte_timeout: bounds.first_byte_timeout,
             idle_timeout: bounds.idle_timeout,
@@ -102,11 +106,18 @@ impl PackageServer {
 
 impl Source for PackageServer {
     fn name(&self) -> &str {
-        &self.url
+        &self.name
     }
 
     fn listing(&self, flavor: Flavor) -> BoxFuture<'_, Result<Listing, Fault>> {
-        self.get_listing(flavor).boxed()
+        // It is one line for each registry: a source that lets it drip must not keep the others
+        // from being asked.
+        let bound = self.first_byte_timeout.saturating_add(self.idle_timeout);
+        async move {
+            let listing = tokio::time::timeout(bound, self.get_listing(flavor)).await;
+            listing.unwrap_or(Err(Fault::Stalled(bound)))
+        }
+        .boxed()
     }
 
     fn fetch<'a>(&'a self, resource: &'a Resource, resume: Option<&'a Resume>) -> BoxFuture<'a, Result<Answer, Fault>> {

@@ -23,13 +23,21 @@ pub struct Stamp {
     pub mtime: i64,
     /// Inode number.
     pub inode: u64,
+    /// When content or attributes changed last, in nanoseconds since 1970: the one time that no
+    /// tool can put back (`cp -p` writes into the file that is there and then restores its mtime).
+    pub ctime: i64,
 }
 
 impl Stamp {
     /// The stamp of a file.
     pub fn of(metadata: &std::fs::Metadata) -> Self {
-        let mtime = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
-        Self { size: metadata.len(), mtime, inode: metadata.ino() }
+        let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+        Self {
+            size: metadata.len(),
+            mtime: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+            inode: metadata.ino(),
+            ctime: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        }
     }
 }
 
@@ -92,13 +100,15 @@ impl Facts {
         Ok(shard.matching(resource, stamp).cloned())
     }
 
-    /// Appends a fact.
-    pub(super) fn remember(&self, fact: Fact) -> Result<(), StoreError> {
-        let Some((shard, path)) = self.shard(&fact.resource) else { return Ok(()) };
+    /// Appends a fact. On a full disk it stays in memory: that costs the next process a
+    /// verification, while an error would keep a good file from being served.
+    pub(super) fn remember(&self, fact: Fact) {
+        let Some((shard, path)) = self.shard(&fact.resource) else { return };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        append_lines(&path, std::slice::from_ref(&fact))?;
+        if let Err(error) = append_lines(&path, std::slice::from_ref(&fact)) {
+            tracing::warn!(resource = %fact.resource, "verified, but that cannot be written down: {error}");
+        }
         shard.facts.insert(fact.resource, fact);
-        Ok(())
     }
 
     /// Every fact, as it stands on disk; files may have changed since.

@@ -35,6 +35,7 @@ pub use stage::Staged;
 use crate::protocol::{Flavor, Kind, Listing, Resource, TreeHash};
 use facts::Facts;
 use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use publish::Publisher;
 use stage::Session;
 use std::io;
@@ -121,7 +122,9 @@ impl Store {
 
     /// Looks a resource up. A file that cannot be read is an error, never "absent".
     pub fn look_up(&self, resource: &Resource) -> Result<Lookup, StoreError> {
-        let file = match fs::File::open(self.path(resource)) {
+        // Whatever lies there must not keep anybody waiting, as a pipe would.
+        let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let file = match fs::OpenOptions::new().read(true).custom_flags(flags).open(self.path(resource)) {
             Ok(file) => file,
             Err(error) if is_absent(&error) => return Ok(Lookup::Absent),
             Err(error) => return Err(error.into()),
@@ -172,19 +175,24 @@ impl Store {
         if resource.tree() != strict {
             names.push(resource.with_tree(strict));
         }
+        let verified = staged.file();
         self.publisher.publish(staged, names.iter().map(|name| self.path(name)).collect())?;
         crate::fault::point("publish.done");
+        let stamp = Stamp::of(&verified.metadata()?);
         for name in names {
-            let stamp = Stamp::of(&fs::metadata(self.path(&name))?);
-            self.facts.remember(Fact { resource: name, stamp, strict, artifacts: artifacts.to_vec() })?;
+            // What was there already is another file, which nobody may have verified.
+            if fs::metadata(self.path(&name)).is_ok_and(|there| Stamp::of(&there) == stamp) {
+                self.facts.remember(Fact { resource: name, stamp, strict, artifacts: artifacts.to_vec() });
+            }
         }
         crate::fault::point("facts.appended");
         Ok(())
     }
 
-    /// Remembers that a file that was already here is what its name says.
-    pub fn remember(&self, fact: Fact) -> Result<(), StoreError> {
-        self.facts.remember(fact)
+    /// Remembers that a file that was already here is what its name says: in this process for
+    /// sure, and on disk if there is room.
+    pub fn remember(&self, fact: Fact) {
+        self.facts.remember(fact);
     }
 
     /// Every fact, also about files that changed since.
@@ -192,13 +200,25 @@ impl Store {
         self.facts.for_each(visit)
     }
 
-    /// Takes a file that is not what its name says out of sight, and says where it went.
-    pub fn quarantine(&self, resource: &Resource) -> Result<PathBuf, StoreError> {
+    /// Takes a file that is not what its name says out of sight, and says where it went. `None` if
+    /// the file that was found wrong is no longer there: what took its place, or goes on being
+    /// written, may be good.
+    pub fn quarantine(&self, resource: &Resource, wrong: Stamp) -> Result<Option<PathBuf>, StoreError> {
+        let path = self.path(resource);
+        match fs::metadata(&path) {
+            Ok(there) if Stamp::of(&there) == wrong => {}
+            Ok(_) => return Ok(None),
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
         let name = resource.relative_path().replace('/', "-");
-        let stamp = jiff::Timestamp::now().as_nanosecond();
-        let to = self.root.join(".airlock/quarantine").join(format!("{name}-{stamp}"));
-        fs::rename(self.path(resource), &to)?;
-        Ok(to)
+        let time = jiff::Timestamp::now().as_nanosecond();
+        let to = self.root.join(".airlock/quarantine").join(format!("{name}-{time}"));
+        match fs::rename(path, &to) {
+            Ok(()) => Ok(Some(to)),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Waits for nobody: the lock on a resource, or `None` while another process has it.
@@ -219,9 +239,7 @@ impl Store {
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let Ok(mut listing) = Listing::parse(&String::from_utf8_lossy(&text)) else {
-            return Ok(None);
-        };
+        let mut listing = Listing::salvage(&String::from_utf8_lossy(&text));
         listing.retain(|registry| self.has(&registry.into()));
         Ok(Some(listing).filter(|listing| !listing.is_empty()))
     }

@@ -14,7 +14,7 @@ use std::sync::mpsc;
 /// Most files in one commit.
 const BATCH: usize = 256;
 /// Threads that sync the files of one commit.
-const SYNC_THREADS: usize = 8;
+const SYNC_THREADS: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Publisher(mpsc::Sender<Job>);

@@ -46,6 +46,8 @@ pub(crate) fn stdout(output: &Output) -> String {
 pub(crate) struct Serving {
     pub(crate) child: Child,
     pub(crate) url: String,
+    /// What it said until it served.
+    pub(crate) heard: String,
     log: Lines<BufReader<ChildStderr>>,
 }
 
@@ -63,7 +65,7 @@ impl Serving {
                 break rest.split([',', ' ']).next().unwrap().to_owned();
             }
         };
-        Self { child, url, log }
+        Self { child, url, heard, log }
     }
 
     /// Waits for a line of its log that has this in it.

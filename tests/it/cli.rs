@@ -88,6 +88,46 @@ async fn a_server_and_a_prewarm_share_a_cache() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mistyped_cache_is_no_empty_cache() {
+    for arguments in [&["misses"][..], &["misses", "export", "list"], &["verify"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let (code, text) = said(&run(folder.path(), arguments).await);
+        assert!(code == Some(2) && text.contains("no cache directory cache"), "{arguments:?}: {text}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{arguments:?} left something behind");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_usable_input_nobody_is_asked() {
+    let scene = Scene::new().await;
+    let output = run(scene.folder.path(), &["prewarm", "--upstream", &scene.upstream.url(), "nothere"]).await;
+    assert!(output.status.code() == Some(1) && said(&output).1.contains("nothere"), "{:?}", said(&output));
+    assert!(scene.upstream.requests().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_cuts_what_the_first_lets_finish() {
+    let scene = Scene::new().await;
+    let resource = Site::sample().unwrap().resources().next().unwrap();
+    scene.upstream.fail(&resource.to_string(), airlock::sample::Body::stall(10));
+    let mut serve = command(scene.folder.path());
+    serve.args(["serve", "--listen", "127.0.0.1:0", "--upstream", &scene.upstream.url()]);
+    let mut serving = Serving::start(serve).await;
+    let url = format!("{}{resource}", serving.url);
+    let waiting = tokio::spawn(crate::support::client().get(url).send());
+    while scene.upstream.gets(&resource.to_string()) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let pid = rustix::process::Pid::from_raw(i32::try_from(serving.child.id().unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    serving.hears("stopping").await;
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    serving.hears("some downloads were cut").await;
+    assert!(serving.child.wait().await.unwrap().success());
+    assert!(!waiting.await.unwrap().is_ok_and(|response| response.status() == 200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cache_of_another_version_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let format = folder.path().join("cache/.airlock/format");
@@ -112,16 +152,40 @@ async fn a_port_in_use_is_said_before_the_cache_is_touched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_environment_stands_for_flags_and_flags_win() {
     let folder = tempfile::tempdir().unwrap();
+    for cache in ["from-env", "from-flag"] {
+        fs::create_dir(folder.path().join(cache)).unwrap();
+    }
     let mut with = command(folder.path());
     with.args(["verify"]).env("AIRLOCK_CACHE", "from-env").env("AIRLOCK_JSON", "true");
     let output = with.output().await.unwrap();
-    assert!(output.status.success() && folder.path().join("from-env").exists());
+    assert!(output.status.success() && folder.path().join("from-env/.airlock").exists());
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["checked"], 0);
     let mut both = command(folder.path());
     both.args(["verify", "--cache", "from-flag"]).env("AIRLOCK_CACHE", "from-nowhere");
     assert!(both.output().await.unwrap().status.success());
-    assert!(folder.path().join("from-flag").exists() && !folder.path().join("from-nowhere").exists());
+    assert!(folder.path().join("from-flag/.airlock").exists() && !folder.path().join("from-nowhere").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn switches_can_be_set_either_way_wherever_they_stand() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("airlock.toml"), "json = true\n").unwrap();
+    fs::create_dir(folder.path().join("cache")).unwrap();
+    for (variable, arguments, json) in [
+        (None, vec!["verify"], true),
+        (None, vec!["verify", "--json=false"], false),
+        (Some("0"), vec!["verify"], false),
+        (Some("false"), vec!["verify"], false),
+        (Some("1"), vec!["verify"], true),
+        (Some("yes"), vec!["verify"], true),
+        (Some("no"), vec!["verify", "--json"], true),
+    ] {
+        let mut verify = command(folder.path());
+        verify.args(&arguments).envs(variable.map(|value| ("AIRLOCK_JSON", value)));
+        let output = verify.output().await.unwrap();
+        assert_eq!(stdout(&output).starts_with('{'), json, "{variable:?} {arguments:?}: {:?}", said(&output));
+    }
 }
 
 #[test]
@@ -152,7 +216,7 @@ async fn verify_sets_damage_aside_and_says_so() {
     let arguments = ["verify", "--cache", cache.to_str().unwrap()];
     let clean = run(scene.folder.path(), &arguments).await;
     assert!(clean.status.success(), "{:?}", said(&clean));
-    assert!(stdout(&clean).starts_with(&format!("{} files", site.resources().count())), "{}", stdout(&clean));
+    assert!(stdout(&clean).starts_with(&format!("{} files checked", site.resources().count())), "{}", stdout(&clean));
 
     let package = site.resources().find(|resource| resource.kind() == Kind::Package).unwrap();
     fs::write(cache.join(package.relative_path()), "damaged").unwrap();
@@ -215,4 +279,33 @@ async fn completions_and_manual_pages() {
     assert!(folder.path().join("pages/airlock-prewarm.1").exists());
     let version = run(folder.path(), &["--version"]).await;
     assert_eq!(stdout(&version), format!("airlock {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_for_a_flag_says_yes_or_no_and_wins_over_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("airlock.toml"), "json = true\n").unwrap();
+    fs::create_dir(folder.path().join("cache")).unwrap();
+    for (value, json) in [("1", true), ("true", true), ("yes", true), ("0", false), ("false", false), ("off", false)] {
+        let output = command(folder.path()).arg("verify").env("AIRLOCK_JSON", value).output().await.unwrap();
+        assert!(output.status.success(), "{value}: {:?}", said(&output));
+        assert_eq!(stdout(&output).starts_with('{'), json, "{value}");
+    }
+    // Whether a machine is meant to be offline is never guessed.
+    for value in ["", "maybe"] {
+        let output = command(folder.path()).arg("serve").env("AIRLOCK_OFFLINE", value).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{value:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_went_away_does_not_hide_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cache/artifact/00000000000000000000000000000000000000aa");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, "damaged").unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = command(folder.path()).arg("verify").stdout(writer).status().await.unwrap();
+    assert_eq!(status.code(), Some(1));
 }

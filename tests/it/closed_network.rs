@@ -17,10 +17,11 @@ const BLACK_HOLE: &str = r#"
 /// Waits until the server in the background has said where it serves.
 const SERVE: &str = r#"
     serve() {
+        rm -f log # of a server before: it would be taken for this one's
         "$0" serve --listen 127.0.0.1:0 "$@" 2> log &
         serving=$!
         trap 'kill $serving' EXIT
-        until grep -q 'serving at' log; do kill -0 $serving || exit 20; done
+        until grep -qs 'serving at' log; do kill -0 $serving || exit 20; done
         server=$(sed -n 's/.*serving at \(http:[^, ]*\).*/\1/p' log | head -n 1)
     }
 "#;

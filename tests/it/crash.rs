@@ -148,7 +148,8 @@ async fn on_a_full_disk_a_flight_ends_short_and_hits_are_served() {
 async fn a_cache_that_cannot_be_written_is_one_clear_line() {
     let folder = tempfile::tempdir().unwrap();
     // Nobody, not even root, can make folders in here.
-    let output = run(folder.path(), &["verify", "--cache", "/proc/airlock"]).await;
+    let output =
+        run(folder.path(), &["serve", "--offline", "--listen", "127.0.0.1:0", "--cache", "/proc/airlock"]).await;
     let (code, text) = said(&output);
     assert_eq!((code, text.lines().count()), (Some(2), 1), "{text}");
     assert!(text.contains("/proc/airlock"), "{text}");

@@ -165,6 +165,24 @@ async fn a_file_that_cannot_be_read_is_an_error_and_no_miss() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_file_keeps_nobody_waiting() {
+    let scene = Scene::new().await;
+    let site = Site::sample().unwrap();
+    let paths: Vec<_> = site.resources().take(2).map(|resource| resource.relative_path()).collect();
+    for path in &paths {
+        fs::create_dir_all(scene.cache().join(path).parent().unwrap()).unwrap();
+    }
+    let pipe = scene.cache().join(&paths[0]);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).unwrap();
+    fs::create_dir(scene.cache().join(&paths[1])).unwrap();
+    let airlock = Airlock::quiet(&scene.offline()).await;
+    for path in &paths {
+        assert_eq!(airlock.get(&format!("/{path}")).await.status(), 404, "{path}");
+    }
+    assert_eq!(airlock.mirror.rescan().await, (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn offline_a_miss_is_refused_by_name_and_written_down() {
     let scene = Scene::new().await;
     let warm = mirror(&scene.online());

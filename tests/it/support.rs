@@ -74,7 +74,7 @@ impl Airlock {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let app = App::new(Arc::clone(&mirror), config.clone());
-        let served = tokio::spawn(server::serve(listener, app, stop.clone().cancelled_owned()));
+        let served = tokio::spawn(server::serve(listener, app, stop.clone().cancelled_owned(), std::future::pending()));
         Self { mirror, address, stop, served }
     }
 
