@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
     // The port first: a second server on one cache must fail before it touches anything.
@@ -18,7 +19,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
     let cache = store.root().display().to_string();
     // Before anybody is told that it serves: until then a SIGHUP would end the process.
     let hangup = signal(SignalKind::hangup())?;
-    let (stop, hurry) = (stop_signal()?, second_stop_signal()?);
+    let (stop, hurry) = stop_signals()?;
     match config.upstreams.as_slice() {
         [] => tracing::info!(cache, "serving at http://{address}, offline"),
         upstreams => {
@@ -32,7 +33,13 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
     // After that line, so that what its tasks log comes later.
     let mirror = Mirror::start(store, sources, config);
     let rescans = rescan_on_hangup(hangup, &mirror);
-    server::serve(listener, App::new(Arc::clone(&mirror), config.clone()), stop, hurry).await;
+    server::serve(
+        listener,
+        App::new(Arc::clone(&mirror), config.clone()),
+        stop.cancelled_owned(),
+        hurry.cancelled_owned(),
+    )
+    .await;
     rescans.abort();
     mirror.close().await;
     Ok(Outcome::Complete)
@@ -55,18 +62,23 @@ pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Resolves on the second of such signals.
-fn second_stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+/// Two tokens: cancelled by the first and by the second of such signals. A task of its own hears
+/// them, for two signals that nobody has looked at yet count as one.
+fn stop_signals() -> anyhow::Result<(CancellationToken, CancellationToken)> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        for _ in 0..2 {
+    let (first, second) = (CancellationToken::new(), CancellationToken::new());
+    let tokens = [first.clone(), second.clone()];
+    tokio::spawn(async move {
+        for token in tokens {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
+            token.cancel();
         }
-    })
+    });
+    Ok((first, second))
 }
 
 /// Looks for new files on SIGHUP.
