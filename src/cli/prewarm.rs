@@ -157,6 +157,9 @@ fn summary(report: &Report) -> String {
             parts.push(format!("{count} {what}"));
         }
     }
+    if report.inputs.iter().all(|input| input.error.is_some()) {
+        return "no input could be used; nothing was fetched\n".to_owned();
+    }
     let parts = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
     format!("{parts}; {} in all\n", bytes(totals.bytes))
 }
