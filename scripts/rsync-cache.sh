@@ -109,8 +109,8 @@ set_options() {
   listings=(--include=/registries --include=/registries.eager --include=/registries.conservative --exclude='*')
   # The caller's options come between: they may choose other modes than the umask's, but neither
   # bring what FAT cannot hold (links, owners) nor show a half file. A folder of DST that is a link
-  # to a bigger disk stays one.
-  first=(--times --omit-dir-times --chmod=Dugo=rwx,Fugo=rw)
+  # is not replaced by a folder; rsync 3.5 writes through it only if it stays within DST.
+  first=(--times --omit-dir-times '--chmod=Dugo=rwx,Fugo=rw')
   last=(--copy-links --keep-dirlinks --partial-dir=.rsync-partial --no-inplace --no-append --no-backup)
   last+=(--no-perms --no-owner --no-group --no-devices --no-specials)
   show=()
