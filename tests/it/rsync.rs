@@ -304,7 +304,7 @@ async fn what_came_of_a_big_file_is_kept_out_of_sight_and_goes_on() {
     let big =
         copy.site.resources().max_by_key(|resource| copy.site.body(&resource.to_string()).unwrap().len()).unwrap();
     let arguments = ["cache", &format!("host:{}", copy.path("copy").display()), "--", "-e", "remote"];
-    copy.remote_shell(&first(600000, ""));
+    copy.remote_shell(&first(900_000, ""));
     copy.fails(&arguments, 1, "NOT complete").await;
     let partial = copy.path("copy/artifact/.rsync-partial").join(big.tree().to_string());
     assert!(fs::metadata(&partial).unwrap().len() > 300_000);
@@ -317,7 +317,7 @@ async fn what_came_of_a_big_file_is_kept_out_of_sight_and_goes_on() {
     copy.succeeds(&["copy", "third"]).await;
     assert!(!copy.path("third/artifact/.rsync-partial").exists());
     fs::remove_file(copy.path("copy/registries")).unwrap();
-    copy.remote_shell(&first(800000, ""));
+    copy.remote_shell(&first(900_000, ""));
     copy.succeeds(&arguments).await;
     assert!(!partial.exists());
     copy.check_whole("copy").await;
