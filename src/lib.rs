@@ -4,7 +4,9 @@
 //! table, `tests/it/layers.rs` holds it).
 
 pub mod cli;
+pub mod closure;
 pub mod config;
+pub mod exchange;
 pub mod fault;
 pub mod julia;
 pub mod mirror;

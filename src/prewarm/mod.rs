@@ -1,27 +1,19 @@
 //! Prewarm: bring everything here that some files name, before anybody asks for it.
 //!
-//! Paths become inputs (`inputs.rs`, `walk.rs`), inputs become a plan (`plan.rs`, `wanted.rs`), the plan is
-//! worked off (`run.rs`, after `registries.rs` has brought the registries up to date), and what
-//! came of it is one report (`report.rs`). Nothing is kept between runs: what is here already is a
-//! hit, so a run that was stopped goes on where it was.
+//! The plan of [`crate::closure`] is worked off (`run.rs`, after `registries.rs` has brought the
+//! registries up to date), and what came of it is one report (`report.rs`). Nothing is kept between
+//! runs: what is here already is a hit, so a run that was stopped goes on where it was.
 
-mod inputs;
 mod outcome;
-mod plan;
 mod progress;
 mod registries;
 mod report;
 mod run;
-mod walk;
-mod wanted;
 
-pub use inputs::{Content, IGNORE_FILE, Input, InputError, read_inputs};
 pub use outcome::{Outcome, Status};
-pub use plan::{Plan, Selection};
 pub use progress::{Event, Progress};
 pub use report::{ArtifactReport, InputKind, InputReport, PackageReport, RegistryReport, Report, Totals};
 pub use run::run;
-pub use wanted::{Unmirrorable, UnmirrorableKind, WantedArtifact, WantedPackage};
 
 use crate::config::Config;
 use crate::julia::{ParsePlatformError, Platforms};

@@ -3,7 +3,8 @@
 
 use super::outcome::one_line;
 use super::run::Done;
-use super::{Content, Input, Outcome, Request, Status, Unmirrorable, WantedArtifact, WantedPackage};
+use super::{Outcome, Request, Status};
+use crate::closure::{Content, Input, Unmirrorable, WantedArtifact, WantedPackage};
 use crate::julia::FileKind;
 use crate::protocol::{GENERAL, RegistryTree, Resource, TreeHash, Uuid};
 use serde::Serialize;

@@ -1,7 +1,8 @@
 //! Working a plan off: many at once, never more than asked for.
 
-use super::{Event, Outcome, Plan, Progress, RegistryReport, Report, Request, Selection, Status};
-use super::{read_inputs, registries};
+use super::registries;
+use super::{Event, Outcome, Progress, RegistryReport, Report, Request, Status};
+use crate::closure::{Plan, Selection, read_inputs};
 use crate::fault;
 use crate::mirror::{Mirror, Patience, Refusal, blocking, verify_file};
 use crate::protocol::{Kind, Resource};

@@ -20,7 +20,7 @@ macro_rules! serde_as_text {
         }
     };
 }
-use serde_as_text;
+pub(crate) use serde_as_text;
 
 mod hash;
 mod listing;

@@ -17,6 +17,12 @@ pub struct ParseUuidError;
 pub const GENERAL: Uuid = Uuid(0x2333_8594_aafe_5451_b93e_139f_8190_9106);
 
 impl Uuid {
+    /// From 16 random bytes: version 4 of RFC 9562.
+    pub const fn from_random(bytes: [u8; 16]) -> Self {
+        let random = u128::from_be_bytes(bytes);
+        Self(random & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62)
+    }
+
     /// Reads a uuid of either case, as hand-written TOML files may have it.
     pub fn from_any_case(text: &str) -> Result<Self, ParseUuidError> {
         text.to_ascii_lowercase().parse()

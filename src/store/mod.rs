@@ -12,27 +12,33 @@
 //!     misses/            what was asked for and not here
 //!     generations/       which registry trees were published, when, from where
 //!     quarantine/        what failed verification at rest
+//!     site               a random uuid: which cache this is
+//!     pins               registries that stay at one tree, written as a listing
+//!     activity.jsonl     what was done here, when
 //! ```
 //!
 //! A resource that can be seen is whole: it was written elsewhere, verified, synced and renamed
 //! (`publish.rs` is the only place that does so). Everything here blocks; callers above keep it
 //! off the async threads.
 
+mod activity;
 mod facts;
 mod generations;
 mod lock;
 mod misses;
 mod publish;
 mod stage;
+mod usage;
 mod walk;
 
+pub use activity::{Action, Activity};
 pub use facts::{Fact, HeldArtifact, Stamp};
-pub use generations::{Generation, is_superseded};
+pub use generations::{DISK, Generation, PIN, ROLLBACK, is_superseded};
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
 pub use stage::Staged;
 
-use crate::protocol::{Flavor, Kind, Listing, Resource, TreeHash};
+use crate::protocol::{Flavor, Kind, Listing, RegistryTree, Resource, TreeHash, Uuid};
 use facts::Facts;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
@@ -40,7 +46,12 @@ use publish::Publisher;
 use stage::Session;
 use std::io;
 use std::path::{Path, PathBuf};
+use usage::Usage;
 
+/// Registries that stay at one tree.
+const PINS: &str = ".airlock/pins";
+/// Which cache this is.
+const SITE: &str = ".airlock/site";
 /// The layout that this version reads and writes.
 const FORMAT: &str = "1";
 
@@ -51,6 +62,7 @@ pub struct Store {
     facts: Facts,
     session: Session,
     publisher: Publisher,
+    _usage: Usage,
 }
 
 /// Why the cache directory cannot do what was asked.
@@ -67,6 +79,12 @@ pub enum StoreError {
         /// What its `format` file says.
         found: String,
     },
+    /// Something is being removed from it.
+    #[error("airlock gc is at work on this cache; try again when it is done")]
+    Cleaning,
+    /// It is needed alone, and is not.
+    #[error("another airlock uses this cache (serve, prewarm, an import): stop it first")]
+    InUse,
 }
 
 impl StoreError {
@@ -100,14 +118,31 @@ impl Store {
     /// Opens a cache directory, making it if it is not there, and clears away what dead processes
     /// left in `.airlock/tmp`.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
+        Self::open_as(root, Usage::shared)
+    }
+
+    /// Opens a cache directory that nobody else has open, and keeps everybody out: for removing
+    /// what is visible.
+    pub fn open_alone(root: &Path) -> Result<Self, StoreError> {
+        Self::open_as(root, Usage::alone)
+    }
+
+    fn open_as(root: &Path, take: fn(&Path) -> Result<Usage, StoreError>) -> Result<Self, StoreError> {
         let state = root.join(".airlock");
         for folder in ["tmp", "locks", "facts", "misses", "generations", "quarantine"] {
             fs::create_dir_all(state.join(folder))?;
         }
         check_format(root, &state.join("format"))?;
+        let usage = take(&state)?;
         let session = Session::open(&state.join("tmp"))?;
         let root = fs::canonicalize(root)?;
-        Ok(Self { facts: Facts::new(state.join("facts")), publisher: Publisher::start(&root)?, session, root })
+        Ok(Self {
+            facts: Facts::new(state.join("facts")),
+            publisher: Publisher::start(&root)?,
+            session,
+            root,
+            _usage: usage,
+        })
     }
 
     /// The cache directory.
@@ -232,16 +267,38 @@ impl Store {
         Ok(Lock::acquire(&self.root.join(".airlock/locks/listings"))?)
     }
 
-    /// A published listing, without the registries whose tarball is not here.
+    /// A published listing. Pinned registries are at their pins, also when another tool has
+    /// replaced the file. A registry whose tarball is not here, because it was damaged or has not
+    /// arrived yet, is at the last tree before that is here; without one it is left out.
     pub fn listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
-        let text = match fs::read(self.root.join(flavor.file_name())) {
-            Ok(text) => text,
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let mut listing = Listing::salvage(&String::from_utf8_lossy(&text));
-        listing.retain(|registry| self.has(&registry.into()));
+        let Some(mut listing) = self.read_listing(flavor.file_name())? else { return Ok(None) };
+        for pin in self.pins()?.iter() {
+            if listing.tree(pin.uuid).is_some() && self.has(&pin.into()) {
+                listing.set(pin);
+            }
+        }
+        let absent: Vec<_> = listing.iter().filter(|&registry| !self.has(&registry.into())).collect();
+        if !absent.is_empty() {
+            let log = self.generations()?;
+            for registry in absent {
+                let mut earlier =
+                    log.iter().rev().filter(|entry| (entry.uuid, entry.flavor) == (registry.uuid, flavor));
+                let mut trees = earlier.by_ref().map(|entry| RegistryTree { uuid: entry.uuid, tree: entry.tree });
+                match trees.find(|&registry| self.has(&registry.into())) {
+                    Some(earlier) => listing.set(earlier),
+                    None => listing.retain(|listed| listed != registry),
+                }
+            }
+        }
         Ok(Some(listing).filter(|listing| !listing.is_empty()))
+    }
+
+    fn read_listing(&self, path: &str) -> Result<Option<Listing>, StoreError> {
+        match fs::read(self.root.join(path)) {
+            Ok(text) => Ok(Some(Listing::salvage(&String::from_utf8_lossy(&text)))),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Publishes a listing. Hold [`Store::lock_listings`] from reading the old one until then.
@@ -264,6 +321,55 @@ impl Store {
         generations::append(&self.root.join(".airlock/generations/log.jsonl"), generation)?;
         crate::fault::point("generations.appended");
         Ok(())
+    }
+
+    /// The registries that stay at one tree, whatever is published after it.
+    pub fn pins(&self) -> Result<Listing, StoreError> {
+        Ok(self.read_listing(PINS)?.unwrap_or_default())
+    }
+
+    /// Replaces the pins. Hold [`Store::lock_listings`] from reading the old ones until then.
+    pub fn set_pins(&self, pins: &Listing) -> Result<(), StoreError> {
+        self.replace_state(PINS, pins.to_string().as_bytes())
+    }
+
+    /// Which cache this is: a random uuid, made when it is first asked for.
+    pub fn site(&self) -> Result<Uuid, StoreError> {
+        let _lock = Lock::acquire(&self.root.join(".airlock/locks/site"))?;
+        match fs::read_to_string(self.root.join(SITE)) {
+            Ok(text) if text.trim().parse::<Uuid>().is_ok() => Ok(text.trim().parse().map_err(io::Error::other)?),
+            Ok(_) => self.make_site(),
+            Err(error) if is_absent(&error) => self.make_site(),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn make_site(&self) -> Result<Uuid, StoreError> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+        let site = Uuid::from_random(bytes);
+        self.replace_state(SITE, format!("{site}\n").as_bytes())?;
+        Ok(site)
+    }
+
+    /// What was done to this cache, oldest first.
+    pub fn activities(&self) -> Result<Vec<Activity>, StoreError> {
+        activity::read(&self.root.join(".airlock/activity.jsonl"))
+    }
+
+    /// Writes down what was done. A disk that is too full for one line must not fail what was done.
+    pub fn note(&self, what: Action, complete: bool, summary: String) {
+        let activity = Activity { time: jiff::Timestamp::now(), what, summary, complete };
+        if let Err(error) = activity::append(&self.root.join(".airlock/activity.jsonl"), &activity) {
+            tracing::warn!("cannot write down what was done: {error}");
+        }
+    }
+
+    /// Replaces one small file of this machine's own state, durably.
+    fn replace_state(&self, path: &str, content: &[u8]) -> Result<(), StoreError> {
+        let mut staged = self.stage()?;
+        staged.write_all(content)?;
+        Ok(publish::replace(&staged, &self.root.join(path))?)
     }
 
     /// The ledger of misses.

@@ -11,14 +11,16 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("config", 0, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow"]),
     ("tree", 1, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow", "std::net"]),
     ("julia", 1, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow", "fs_err", "std::fs", "std::net"]),
+    ("exchange", 1, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow", "fs_err", "std::fs", "std::net"]),
     ("store", 2, &["axum", "reqwest", "hyper", "clap", "anyhow", "std::net"]),
     ("source", 2, &["axum", "clap", "anyhow", "fs_err", "std::fs"]),
     ("mirror", 3, &["axum", "reqwest", "hyper", "clap", "anyhow"]),
     ("server", 4, &["reqwest", "clap", "anyhow"]),
-    ("prewarm", 4, &["axum", "reqwest", "clap", "anyhow"]),
+    ("closure", 4, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
     ("sample", 4, &["axum", "reqwest", "clap", "anyhow"]),
     ("verify", 4, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
-    ("cli", 5, &[]),
+    ("prewarm", 5, &["axum", "reqwest", "clap", "anyhow"]),
+    ("cli", 6, &[]),
 ];
 
 /// Imports within one layer that are meant.

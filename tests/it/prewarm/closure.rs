@@ -157,7 +157,7 @@ async fn a_broken_artifacts_file_in_a_package_leaves_its_other_entries() {
 fn the_demo_is_passed_over_when_all_manifests_are_prewarmed() {
     let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests");
     let below_demo = |paths: &[PathBuf]| {
-        let inputs = airlock::prewarm::read_inputs(paths);
+        let inputs = airlock::closure::read_inputs(paths);
         inputs.iter().filter(|input| input.content.is_ok() && input.path.starts_with(demo())).count()
     };
     assert_eq!((below_demo(&[manifests]), below_demo(&[demo()])), (0, 2));

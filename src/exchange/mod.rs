@@ -1,0 +1,13 @@
+//! What crosses the gap besides tarballs, as types: the index of a bundle on its way in, and the
+//! request on its way out.
+//!
+//! Pure: no I/O, no async. Both files are written on one side and read on the other, by people too,
+//! so they are plain JSON; a reader trusts nothing in them that it has not parsed.
+
+mod index;
+mod request;
+
+pub use index::{
+    Base, BundleIndex, Entry, INDEX_FORMAT, IndexError, Publication, Replaced, Sha256, Uncarried, UncarriedKind, Volume,
+};
+pub use request::{Damaged, Missed, REQUEST_FORMAT, Received, Request, RequestError, Wish, WishError};
