@@ -15,6 +15,7 @@ mod layers;
 mod patience;
 mod prewarm;
 mod registries;
+mod rsync;
 mod secrets;
 mod steer;
 mod support;
