@@ -6,6 +6,7 @@
 mod args;
 mod completions;
 mod demo;
+mod doctor;
 mod misses;
 mod prewarm;
 mod progress;
@@ -70,6 +71,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Demo(args) => block_on(demo::run(config, args.exit, args.upstream_only)),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
         Command::Verify(_) => verify::run(&config),
+        Command::Doctor(args) => block_on(doctor::run(&config, args)),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => completions::man(&folder),
     }
