@@ -68,7 +68,8 @@ pub(super) async fn examine(
     } else {
         findings.ok(NAME, &detail);
     }
-    let (about, tarballs) = tokio::join!(ask(client, &server.join("/meta")), tarballs(client, server, &listing));
+    let about = server.join("/meta");
+    let (about, tarballs) = tokio::join!(ask(client, &about), tarballs(client, server, &listing));
     meta(findings, about.ok().as_ref());
     general(findings, &listing);
     for (registry, tarball) in tarballs {
