@@ -12,7 +12,7 @@ use std::path::PathBuf;
 pub(super) struct DoctorArgs {
     /// Package server to examine [default: what `JULIA_PKG_SERVER` says]
     #[arg(long, env = "AIRLOCK_SERVER", value_name = "URL")]
-    server: Option<ServerUrl>,
+    server: Option<String>,
     /// Julia depot to look into; repeat for more [default: what `JULIA_DEPOT_PATH` says]
     #[arg(long, env = "AIRLOCK_DEPOT", value_name = "DIR", value_delimiter = ',')]
     depot: Vec<PathBuf>,
@@ -26,8 +26,10 @@ pub(super) struct DoctorArgs {
 
 pub(super) async fn run(config: &Config, args: DoctorArgs) -> anyhow::Result<Outcome> {
     let environment = Environment::read(|name| Some(std::env::var_os(name)?.to_string_lossy().into_owned()));
+    // Not by clap, which would repeat a password that stands in it.
+    let server = args.server.as_deref().map(str::parse::<ServerUrl>).transpose()?;
     let outside = (!args.no_outside.unwrap_or(false)).then(Outside::default);
-    let report = examine(Options { server: args.server, depots: args.depot, environment, outside }).await;
+    let report = examine(Options { server, depots: args.depot, environment, outside }).await;
     if config.json {
         print_json(&report)?;
     } else {

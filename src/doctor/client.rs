@@ -108,5 +108,9 @@ pub(super) fn explain(error: &reqwest::Error, waited: Duration) -> NoAnswer {
             None => error.source(),
         };
     }
-    NoAnswer::Broken(quoted(&detail))
+    match detail.as_str() {
+        // What tokio-rustls says when the other side hangs up on the first TLS message.
+        "tls handshake eof" => NoAnswer::NoTls,
+        detail => NoAnswer::Broken(quoted(detail)),
+    }
 }

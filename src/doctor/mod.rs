@@ -57,7 +57,7 @@ pub async fn examine(options: Options) -> Report {
             None
         }
     };
-    outside::examine(&mut findings, server.as_ref(), outside).await;
+    outside::examine(&mut findings, &environment, server.as_ref(), outside).await;
     let packed = environment.reads_packed_registries();
     let found = blocking(move || depots::registries(&depots)).await.unwrap_or_default();
     depots::examine(&mut findings, server.as_ref(), listing.as_ref(), &found, packed);

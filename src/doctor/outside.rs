@@ -69,6 +69,7 @@ pub(super) async fn look(outside: Outside, environment: Environment) -> Vec<(Str
 
 pub(super) async fn examine(
     findings: &mut Findings,
+    environment: &Environment,
     server: Option<&ServerUrl>,
     look: Option<JoinHandle<Vec<(String, Attempt)>>>,
 ) {
@@ -104,11 +105,11 @@ pub(super) async fn examine(
                 ),
             );
         }
-        Some(Attempt::Dropped) => dropped(findings, server, &are(Attempt::Dropped)),
+        Some(Attempt::Dropped) => dropped(findings, environment, server, &are(Attempt::Dropped)),
     }
 }
 
-fn dropped(findings: &mut Findings, server: Option<&ServerUrl>, hosts: &str) {
+fn dropped(findings: &mut Findings, environment: &Environment, server: Option<&ServerUrl>, hosts: &str) {
     let detail = format!(
         "packets to {hosts} are dropped, not refused: whatever the server lacks costs Julia 30 s and more for each attempt at GitHub"
     );
@@ -117,8 +118,8 @@ fn dropped(findings: &mut Findings, server: Option<&ServerUrl>, hosts: &str) {
         "iptables -A FORWARD -p tcp --dport 443 -j REJECT --reject-with tcp-reset".to_owned(),
         "# or, on this host, a proxy that refuses at once, for all but the server:".to_owned(),
     ];
-    let host = server.map_or("the-server", |server| server.host());
-    let no_proxy = format!("export no_proxy={}", super::check::shell_word(&format!("localhost,127.0.0.1,{host}")));
+    let direct = || "export no_proxy=the-server".to_owned();
+    let no_proxy = server.map_or_else(direct, |server| proxy::no_proxy_line(environment, server));
     // Port 9 (discard) is closed wherever nobody opened it on purpose.
     let lines = ["export https_proxy=http://127.0.0.1:9", &no_proxy, "export JULIA_PKG_USE_CLI_GIT=true"];
     remedy.extend(lines.map(str::to_owned));
