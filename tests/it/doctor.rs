@@ -47,7 +47,7 @@ async fn a_good_server_is_all_right() {
 async fn each_wrong_answer_is_said_in_its_own_words() {
     let line = format!("/registry/{GENERAL}/x\n");
     for (fault, word) in [
-        (Fault::Replace(b"<html>\x1b[2Jlogin</html>".to_vec()), "HTML page"),
+        (Fault::Replace(b"<html>\x1b[2Jsteered</html>".to_vec()), "HTML page"),
         (Fault::Replace(line.into_bytes()), "line 1"),
         (Fault::Replace(Vec::new()), "no registry"),
         (Fault::Status(500, None), "answered 500"),
@@ -69,7 +69,7 @@ async fn each_wrong_answer_is_said_in_its_own_words() {
         assert!(!report.ok && listing.status == Status::Problem, "{said}: {report:#?}");
         assert!(listing.detail.contains(word), "{said}: {}", listing.detail);
         let all = format!("{} {:?}", listing.detail, listing.remedy);
-        assert!(!all.contains('\u{1b}') && !all.contains("login"), "{said}: {all}");
+        assert!(!all.contains('\u{1b}') && !all.contains("steered"), "{said}: {all}");
     }
 }
 
