@@ -7,6 +7,7 @@ mod cli;
 mod closed_network;
 mod crash;
 mod disk;
+mod doctor;
 mod flights;
 mod http;
 mod julia_client;
