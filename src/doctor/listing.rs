@@ -60,7 +60,7 @@ pub(super) async fn examine(
     let registries = if count == 1 { "one registry" } else { "registries" };
     let mut detail = format!("names {count} {registries} ({})", seconds(took)).replace("1 one", "one");
     if let Some(host) = answer.moved_to(server) {
-        detail += &format!("; redirected to {}", quoted(&host));
+        detail = format!("{detail}; redirected to {}", quoted(&host));
     }
     if took > SLOW {
         detail += ": Julia asks for it again and again, so every command is slow";

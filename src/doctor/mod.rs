@@ -50,12 +50,11 @@ pub async fn examine(options: Options) -> Report {
     let depots = if depots.is_empty() { environment::depots(&mut findings, &environment) } else { depots };
     let outside = outside.map(|outside| tokio::spawn(outside::look(outside, environment.clone())));
     let token = auth::examine(&mut findings, server.as_ref(), &depots).await;
-    let listing = match &server {
-        Some(server) => reach::examine(&mut findings, &environment, server, &token).await,
-        None => {
-            findings.skipped("server", "there is no package server to ask");
-            None
-        }
+    let listing = if let Some(server) = &server {
+        reach::examine(&mut findings, &environment, server, &token).await
+    } else {
+        findings.skipped("server", "there is no package server to ask");
+        None
     };
     outside::examine(&mut findings, &environment, server.as_ref(), outside).await;
     let packed = environment.reads_packed_registries();

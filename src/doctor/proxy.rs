@@ -10,10 +10,8 @@ pub(super) fn proxy<'e>(environment: &'e Environment, https: bool, host: &str) -
     if is_direct(environment.no_proxy.as_deref().unwrap_or_default(), host) {
         return None;
     }
-    let of_scheme = match https {
-        true => ("https_proxy", &environment.https_proxy),
-        false => ("http_proxy", &environment.http_proxy),
-    };
+    let of_scheme =
+        if https { ("https_proxy", &environment.https_proxy) } else { ("http_proxy", &environment.http_proxy) };
     // An empty variable is as good as none, and does not hide `all_proxy`.
     let candidates = [of_scheme, ("all_proxy", &environment.all_proxy)];
     candidates.into_iter().find_map(|(name, value)| Some((name, value.as_deref().filter(|url| !url.is_empty())?)))

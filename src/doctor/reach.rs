@@ -39,13 +39,12 @@ pub(super) async fn examine(
     };
     let addresses = resolve(findings, &host, port, what).await?;
     connect(findings, &addresses, server, what).await?;
-    match client::build(environment, server, &addresses, token, CONNECT) {
-        Ok(client) => listing::examine(findings, &client, server, token).await,
-        Err(_) => {
-            let detail = "not asked: the proxy or the certificates of the environment cannot be used here (a SOCKS proxy, for example)";
-            findings.warning("listing", detail, &[]);
-            None
-        }
+    if let Ok(client) = client::build(environment, server, &addresses, token, CONNECT) {
+        listing::examine(findings, &client, server, token).await
+    } else {
+        let detail = "not asked: the proxy or the certificates of the environment cannot be used here (a SOCKS proxy, for example)";
+        findings.warning("listing", detail, &[]);
+        None
     }
 }
 
