@@ -124,7 +124,9 @@ fn dropped(findings: &mut Findings, environment: &Environment, server: Option<&S
     let lines = ["export https_proxy=http://127.0.0.1:9", &no_proxy, "export JULIA_PKG_USE_CLI_GIT=true"];
     remedy.extend(lines.map(str::to_owned));
     if server.is_some() {
-        lines.into_iter().for_each(|line| findings.export(line));
+        for line in lines {
+            findings.export(line);
+        }
     }
     findings.warning(NAME, &detail, &remedy);
 }
