@@ -1,6 +1,6 @@
 //! Flags, and the environment variables that stand for them.
 
-use crate::config::{LogFormat, PrewarmSettings, Settings};
+use crate::config::{LogFormat, PrewarmSettings, Settings, Show, ViewSettings};
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -76,6 +76,16 @@ pub(super) struct ServeArgs {
     /// Ask no upstream, ever: what is not here is refused at once
     #[arg(long, env = "AIRLOCK_OFFLINE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     offline: Option<bool>,
+    /// What of the registries clients see: full, as upstream published it, or available, only the
+    /// versions that are here [default: available when offline, full otherwise]
+    #[arg(long, env = "AIRLOCK_VIEW", value_name = "VIEW")]
+    view: Option<ViewName>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ViewName {
+    Full,
+    Available,
 }
 
 #[derive(Debug, clap::Args)]
@@ -191,6 +201,7 @@ impl Command {
                 listen: args.listen,
                 upstream: some(&args.upstream.upstream),
                 offline: args.offline,
+                view: ViewSettings { show: args.view.map(Show::from), platform: None },
                 ..common
             },
             Self::Prewarm(args) => args.settings(common),
@@ -198,6 +209,15 @@ impl Command {
             Self::Verify(args) => Settings { jobs: args.jobs, json: args.json, ..common },
             Self::Demo(args) => Settings { listen: args.listen, ..common },
             Self::Completions { .. } | Self::Man { .. } => common,
+        }
+    }
+}
+
+impl From<ViewName> for Show {
+    fn from(name: ViewName) -> Self {
+        match name {
+            ViewName::Full => Self::Full,
+            ViewName::Available => Self::Available,
         }
     }
 }

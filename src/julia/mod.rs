@@ -4,11 +4,13 @@
 //! names it in the error; what is here knows only the line.
 
 mod artifacts;
+mod derived_registry;
 mod error;
 mod files;
 mod manifest;
 mod misslist;
 mod platform;
+mod range;
 mod reader;
 mod registry;
 mod registry_builder;
@@ -17,11 +19,13 @@ pub mod stdlib;
 mod version;
 
 pub use artifacts::{Artifact, ArtifactsToml, Download, Tags};
+pub use derived_registry::{DerivedRegistry, Here, KeptRegistry, RegistryFiles};
 pub use error::{FormatError, Problem};
 pub use files::{FileKind, SniffError};
 pub use manifest::{Manifest, ManifestEntry, Origin};
 pub use misslist::{MISS_LIST_HEADER, MissList, MissListEntry, MissListError};
 pub use platform::{KNOWN_PLATFORMS, ParsePlatformError, Platform, Platforms};
+pub use range::{ParseRangeError, VersionRange};
 pub use registry::{PackageEntry, PackageToml, RegistryToml, VersionEntry, parse_versions};
 pub use registry_builder::{RegistryError, RegistryIndexBuilder};
 pub use registry_index::{RegisteredVersion, RegistryIndex};

@@ -11,6 +11,8 @@
 //!     facts/             what was verified, and what it holds; rebuildable
 //!     misses/            what was asked for and not here
 //!     generations/       which registry trees were published, when, from where
+//!     view/              registries derived from those here, and the listings that name them
+//!     platforms          whose artifacts prewarm was asked for
 //!     quarantine/        what failed verification at rest
 //! ```
 //!
@@ -22,15 +24,20 @@ mod facts;
 mod generations;
 mod lock;
 mod misses;
+mod platforms;
 mod publish;
+mod signature;
 mod stage;
+mod view;
 mod walk;
 
 pub use facts::{Fact, HeldArtifact, Stamp};
 pub use generations::{Generation, is_superseded};
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
+pub use signature::Signature;
 pub use stage::Staged;
+pub use view::Derived;
 
 use crate::protocol::{Flavor, Kind, Listing, Resource, TreeHash};
 use facts::Facts;
@@ -101,7 +108,7 @@ impl Store {
     /// left in `.airlock/tmp`.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let state = root.join(".airlock");
-        for folder in ["tmp", "locks", "facts", "misses", "generations", "quarantine"] {
+        for folder in ["tmp", "locks", "facts", "misses", "generations", "view", "quarantine"] {
             fs::create_dir_all(state.join(folder))?;
         }
         check_format(root, &state.join("format"))?;
@@ -115,8 +122,20 @@ impl Store {
         &self.root
     }
 
-    /// Where a resource is, or would be.
+    /// Where a resource is, or would be. A registry that is not among upstream's files may be a
+    /// derived one.
     pub fn path(&self, resource: &Resource) -> PathBuf {
+        let path = self.root_path(resource);
+        if resource.kind() == Kind::Registry && !path.is_file() {
+            let derived = self.view(&resource.relative_path());
+            if derived.is_file() {
+                return derived;
+            }
+        }
+        path
+    }
+
+    fn root_path(&self, resource: &Resource) -> PathBuf {
         self.root.join(resource.relative_path())
     }
 
@@ -176,12 +195,12 @@ impl Store {
             names.push(resource.with_tree(strict));
         }
         let verified = staged.file();
-        self.publisher.publish(staged, names.iter().map(|name| self.path(name)).collect())?;
+        self.publisher.publish(staged, names.iter().map(|name| self.root_path(name)).collect())?;
         crate::fault::point("publish.done");
         let stamp = Stamp::of(&verified.metadata()?);
         for name in names {
             // What was there already is another file, which nobody may have verified.
-            if fs::metadata(self.path(&name)).is_ok_and(|there| Stamp::of(&there) == stamp) {
+            if fs::metadata(self.root_path(&name)).is_ok_and(|there| Stamp::of(&there) == stamp) {
                 self.facts.remember(Fact { resource: name, stamp, strict, artifacts: artifacts.to_vec() });
             }
         }
@@ -234,14 +253,14 @@ impl Store {
 
     /// A published listing, without the registries whose tarball is not here.
     pub fn listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
-        let text = match fs::read(self.root.join(flavor.file_name())) {
-            Ok(text) => text,
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let mut listing = Listing::salvage(&String::from_utf8_lossy(&text));
+        let Some(mut listing) = self.published_listing(flavor)? else { return Ok(None) };
         listing.retain(|registry| self.has(&registry.into()));
         Ok(Some(listing).filter(|listing| !listing.is_empty()))
+    }
+
+    /// A published listing as it is, also where it names what is not here.
+    pub fn published_listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
+        read_listing(&self.root.join(flavor.file_name()))
     }
 
     /// Publishes a listing. Hold [`Store::lock_listings`] from reading the old one until then.
@@ -275,6 +294,14 @@ impl Store {
     /// over; a folder that cannot be read is an error.
     pub fn resources(&self, kind: Kind) -> impl Iterator<Item = Result<Resource, StoreError>> + use<> {
         walk::resources(&self.root, kind)
+    }
+}
+
+fn read_listing(path: &Path) -> Result<Option<Listing>, StoreError> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(Listing::salvage(&String::from_utf8_lossy(&text)))),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
