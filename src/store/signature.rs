@@ -86,8 +86,8 @@ mod tests {
         changed("platforms");
         // Longer than the clock of the file system is coarse cannot be waited for here.
         let old = std::time::SystemTime::now() - std::time::Duration::from_mins(1);
-        let file = std::fs::File::open(&package).unwrap();
-        file.set_modified(old).unwrap();
+        let file = fs::File::open(&package).unwrap();
+        file.file().set_modified(old).unwrap();
         changed("a version");
         assert!(!store.signature().unwrap().is_settled, "all this is new");
     }

@@ -10,6 +10,7 @@ use airlock::store::{Fact, HeldArtifact, Stamp, Store};
 use airlock::tree::{Limits, hash_tar_gz, visit_files};
 use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -37,7 +38,7 @@ impl Random {
         let given = std::env::var_os("AIRLOCK_SEED").and_then(|seed| seed.to_str()?.parse().ok());
         let now = || u64::try_from(jiff::Timestamp::now().as_microsecond()).unwrap();
         let seed = given.unwrap_or_else(now);
-        eprintln!("AIRLOCK_SEED={seed}");
+        let _ = writeln!(std::io::stderr(), "AIRLOCK_SEED={seed}");
         Self(seed)
     }
 
