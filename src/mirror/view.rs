@@ -116,7 +116,7 @@ impl Mirror {
     }
 
     /// Searches the cache directory if it looks different from when it was searched last, or if a
-    /// derived registry is gone. Returns whether it did.
+    /// derived registry is gone or damaged. Returns whether it did.
     pub async fn look(self: &Arc<Self>) -> bool {
         let (store, seen) = (Arc::clone(&self.store), *lock(&self.view.seen));
         let looks = blocking(move || Ok::<_, StoreError>((store.signature()?.digest, store.is_view_whole()?)));
@@ -252,7 +252,7 @@ impl Mirror {
         let mut tarball = Vec::new();
         let tree = write_tar_gz(entries, &mut tarball, LEVEL)?;
         let place = RegistryTree { tree, ..registry };
-        if !self.store.has(&place.into()) {
+        if self.store.fact(&place.into())?.is_none() {
             let mut staged = self.store.stage()?;
             staged.write_all(&tarball).map_err(StoreError::from)?;
             self.store.publish_derived(staged, place)?;

@@ -81,27 +81,27 @@ impl Store {
         Ok(listing)
     }
 
-    /// Whether every registry that the view names is here.
+    /// Whether every registry that the view names is here, as it was made.
     pub fn is_view_whole(&self) -> Result<bool, StoreError> {
         for flavor in Flavor::ALL {
             let listing = read_listing(&self.view(flavor.file_name()))?.unwrap_or_default();
-            if listing.iter().any(|registry| !self.has(&registry.into())) {
-                return Ok(false);
+            for registry in listing.iter() {
+                if self.fact(&registry.into())?.is_none() {
+                    return Ok(false);
+                }
             }
         }
         Ok(true)
     }
 
-    /// Publishes the tarball of a derived registry, whose strict tree hash is the registry's tree.
+    /// Publishes the tarball of a derived registry, whose strict tree hash is the registry's tree,
+    /// in place of one that may be damaged: the same tree always has the same bytes.
     pub fn publish_derived(&self, staged: Staged, registry: RegistryTree) -> Result<(), StoreError> {
         let (resource, file) = (Resource::from(registry), staged.file());
-        let path = self.view(&resource.relative_path());
-        self.publisher.publish(staged, vec![path.clone()])?;
+        fs::create_dir_all(self.view(&format!("registry/{}", registry.uuid)))?;
+        publish::replace(&staged, &self.view(&resource.relative_path()))?;
         let stamp = Stamp::of(&file.metadata()?);
-        // What was there already is another file, which nobody may have verified.
-        if fs::metadata(path).is_ok_and(|there| Stamp::of(&there) == stamp) {
-            self.facts.remember(Fact { resource, stamp, strict: registry.tree, artifacts: Vec::new() });
-        }
+        self.facts.remember(Fact { resource, stamp, strict: registry.tree, artifacts: Vec::new() });
         crate::fault::point("view.published");
         Ok(())
     }

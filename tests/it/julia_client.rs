@@ -129,9 +129,11 @@ async fn what_was_missed_inside_is_exported_fetched_outside_and_then_installs() 
     let upstream = scene.upstream.url();
     // Inside is a cache that has the registry and nothing else.
     crate::support::mirror(&scene.online()).refresh_registries(Patience::prewarm(1)).await;
+    // The full registry is shown: with the other one the client's own resolver would refuse, and
+    // the server would never hear of it.
     let serve = |port: &str| {
         let mut serve = command(folder);
-        serve.args(["serve", "--offline", "--listen", &format!("127.0.0.1:{port}")]);
+        serve.args(["serve", "--offline", "--view", "full", "--listen", &format!("127.0.0.1:{port}")]);
         Serving::start(serve)
     };
     let add = "using Pkg; Pkg.add(PackageSpec(name = \"Pebble\", version = \"1.1.0\")); using Pebble";

@@ -283,6 +283,9 @@ async fn a_damaged_derived_registry_is_set_aside_and_made_again() {
     assert!(airlock.mirror.look().await);
     assert_eq!(served(&airlock.mirror), second);
     assert!(airlock.get(&path).await.bytes().await.unwrap() == whole);
+    fs::write(&file, "damaged again").unwrap();
+    assert!(airlock.mirror.look().await);
+    assert!(fs::read(&file).unwrap() == whole, "nobody has to ask for it to be found");
 }
 
 #[tokio::test(flavor = "multi_thread")]

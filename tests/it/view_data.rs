@@ -216,6 +216,7 @@ async fn a_real_julia_adds_what_is_listed_or_says_that_it_is_unsatisfiable() {
     let other: Vec<_> = failed.iter().filter(|line| !is_unsatisfiable(line)).collect();
     assert!(other.is_empty(), "{other:#?}");
     assert!(added > 0, "{said}");
+    let _ = writeln!(std::io::stderr(), "{added} of {} packages were added", names.len());
     for wanted in of("GET ").map(|path| path.parse::<Resource>().unwrap()) {
         assert!(airlock.mirror.store().has(&wanted), "{wanted} was chosen, but is not here");
     }
