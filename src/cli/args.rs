@@ -2,7 +2,7 @@
 
 use super::doctor::DoctorArgs;
 use super::registries::RegistriesArgs;
-use crate::config::{LogFormat, PrewarmSettings, Settings};
+use crate::config::{LogFormat, PrewarmSettings, Settings, Show, ViewSettings};
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -82,6 +82,16 @@ pub(super) struct ServeArgs {
     /// Ask no upstream, ever: what is not here is refused at once
     #[arg(long, env = "AIRLOCK_OFFLINE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     offline: Option<bool>,
+    /// What of the registries clients see: full, as upstream published it, or available, only the
+    /// versions that are here [default: available when offline, full otherwise]
+    #[arg(long, env = "AIRLOCK_VIEW", value_name = "VIEW")]
+    view: Option<ViewName>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ViewName {
+    Full,
+    Available,
 }
 
 #[derive(Debug, clap::Args)]
@@ -199,9 +209,13 @@ impl Command {
 
     fn settings(&self, common: Settings) -> Settings {
         match self {
-            Self::Serve(args) => {
-                Settings { listen: args.listen, upstream: args.upstream.setting(), offline: args.offline, ..common }
-            }
+            Self::Serve(args) => Settings {
+                listen: args.listen,
+                upstream: args.upstream.setting(),
+                offline: args.offline,
+                view: ViewSettings { show: args.view.map(Show::from), platform: None },
+                ..common
+            },
             Self::Prewarm(args) => args.settings(common),
             Self::Misses(args) => Settings { json: args.json, ..common },
             Self::Registries(args) => args.settings(common),
@@ -209,6 +223,15 @@ impl Command {
             Self::Doctor(args) => Settings { json: args.json, ..common },
             Self::Demo(args) => Settings { listen: args.listen, ..common },
             Self::Completions { .. } | Self::Man { .. } => common,
+        }
+    }
+}
+
+impl From<ViewName> for Show {
+    fn from(name: ViewName) -> Self {
+        match name {
+            ViewName::Full => Self::Full,
+            ViewName::Available => Self::Available,
         }
     }
 }

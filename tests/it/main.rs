@@ -23,3 +23,5 @@ mod support;
 mod tree_data;
 mod tree_props;
 mod trust;
+mod view;
+mod view_data;
