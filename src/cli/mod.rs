@@ -11,6 +11,7 @@ mod gc;
 mod misses;
 mod prewarm;
 mod progress;
+mod registries;
 mod serve;
 mod status;
 mod table;
@@ -74,6 +75,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Demo(args) => block_on(demo::run(config, args.exit, args.upstream_only)),
         Command::Check(args) => check::run(&config, args.paths),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
+        Command::Registries(args) => block_on(registries::run(&config, args)),
         Command::Verify(_) => verify::run(&config),
         Command::Gc(args) => gc::run(&config, args),
         Command::Status(_) => status::run(&config),
