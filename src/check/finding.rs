@@ -67,7 +67,9 @@ impl FindingKind {
                 "the manifest names this registry and it is not listed here: Julia 1.13 and later clone it from its address before anything else"
             }
             Self::Git => "it was added by the address of a git repository: no Julia asks a package server for it",
-            Self::Unhashed => "the manifest has no tree hash for it, no Julia ships it, and no registry here has this version",
+            Self::Unhashed => {
+                "the manifest has no tree hash for it, no Julia ships it, and no registry here has this version"
+            }
             Self::Unregistered => {
                 "no registry that is listed here has it: since Julia 1.8 clients do not ask the package server for it and `instantiate` ends with \"expected package to be registered\"; since 1.13 they do not ask for its artifacts either"
             }

@@ -1,14 +1,50 @@
 //! `airlock check`.
 
+use super::args::{some, switch};
 use super::progress::Bar;
 use super::table::{bytes, printable, table};
 use super::{Outcome, complain, default_jobs, open_existing_store, print, print_json};
 use crate::check::{CheckedResource, Event, Finding, Report, Request, Status, check};
 use crate::closure::Selection;
-use crate::config::Config;
+use crate::config::{Config, PrewarmSettings, Settings};
 use crate::mirror::limits;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CheckArgs {
+    /// Platform whose artifacts are needed: a triplet such as x86_64-linux-gnu, host, or all;
+    /// repeat for more [default: host]
+    #[arg(long, env = "AIRLOCK_PLATFORM", value_name = "TRIPLET|host|all", value_delimiter = ',')]
+    platform: Vec<String>,
+    /// Lazy artifacts may be missing
+    #[arg(long, env = "AIRLOCK_NO_LAZY", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    no_lazy: Option<bool>,
+    /// Entries that no package server can serve do not make the exit code 1
+    #[arg(long, env = "AIRLOCK_ALLOW_UNMIRRORABLE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    allow_unmirrorable: Option<bool>,
+    /// Files verified side by side [default: one per processor]
+    #[arg(long, env = "AIRLOCK_JOBS", value_name = "N")]
+    jobs: Option<usize>,
+    /// One JSON document on standard output
+    #[arg(long, env = "AIRLOCK_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    json: Option<bool>,
+    /// Manifests, Artifacts.toml files, exported lists of misses, or folders to search for them
+    #[arg(required = true, value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+}
+
+impl CheckArgs {
+    pub(super) fn settings(&self, common: Settings) -> Settings {
+        let prewarm = PrewarmSettings {
+            platform: some(&self.platform),
+            no_lazy: self.no_lazy,
+            allow_unmirrorable: self.allow_unmirrorable,
+            ..PrewarmSettings::default()
+        };
+        Settings { jobs: self.jobs, json: self.json, prewarm, ..common }
+    }
+}
 
 pub(super) fn run(config: &Config, paths: Vec<PathBuf>) -> anyhow::Result<Outcome> {
     let request = Request {

@@ -92,8 +92,7 @@ impl Manifest {
         let deps = root.get("deps").map(|deps| entries(deps.table()?)).transpose()?;
         let mut manifest = Self::empty(format, deps.unwrap_or_default());
         let registries = root.get("registries").map(Value::table).transpose()?;
-        manifest.registries =
-            registries.into_iter().flat_map(Table::values).map(registry).collect::<Result<_, _>>()?;
+        manifest.registries = registries.into_iter().flat_map(Table::values).map(registry).collect::<Result<_, _>>()?;
         manifest.julia_version = root.get("julia_version").map(Value::word).transpose()?.map(str::to_owned);
         if !matches!(format, "2.0" | "2.1") {
             manifest.warnings.push(format!("manifest format {format} is not known here; read as 2.1"));

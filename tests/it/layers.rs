@@ -19,6 +19,9 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("closure", 4, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
     ("sample", 4, &["axum", "reqwest", "clap", "anyhow"]),
     ("verify", 4, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
+    ("check", 5, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
+    ("gc", 5, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
+    ("status", 4, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
     ("prewarm", 5, &["axum", "reqwest", "clap", "anyhow"]),
     ("cli", 6, &[]),
 ];

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as the test may")]
 
 mod binary;
+mod check;
 mod cli;
 mod closed_network;
 mod crash;
 mod disk;
 mod flights;
+mod gc;
 mod http;
 mod julia_client;
 mod julia_data;
@@ -16,6 +18,7 @@ mod patience;
 mod prewarm;
 mod registries;
 mod secrets;
+mod status;
 mod steer;
 mod support;
 mod tree_data;
