@@ -62,9 +62,9 @@ pub(super) fn run(config: &Config, args: GcArgs) -> anyhow::Result<Outcome> {
         store.note(Action::Gc, true, summary(&report));
     }
     if config.json {
-        print_json(&report)?
+        print_json(&report)?;
     } else {
-        show(&report)?
+        show(&report)?;
     }
     Ok(if refused { Outcome::Incomplete } else { Outcome::Complete })
 }

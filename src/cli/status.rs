@@ -25,9 +25,9 @@ pub(super) fn run(config: &Config) -> anyhow::Result<Outcome> {
     let store = open_existing_store(config)?;
     let status = status(&store)?;
     if config.json {
-        print_json(&status)?
+        print_json(&status)?;
     } else {
-        print(&text(&status)?)?
+        print(&text(&status)?)?;
     }
     Ok(Outcome::Complete)
 }

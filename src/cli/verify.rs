@@ -15,7 +15,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<Outcome> {
     let files = Kind::ALL.into_iter().flat_map(|kind| store.resources(kind)).count() as u64;
     let bar = Bar::new(files, "verifying");
     let report = verify(&store, &limits(&config.limits), default_jobs(config), &|resource, bytes| {
-        bar.step(&resource.to_string(), bytes)
+        bar.step(&resource.to_string(), bytes);
     })?;
     bar.finish();
     let bad = report.damaged.len() as u64;

@@ -82,7 +82,9 @@ impl Report {
     }
 
     pub(super) fn add_quarantined(&mut self, files: &[(PathBuf, u64)]) {
-        files.iter().for_each(|(_, bytes)| self.quarantined.add(*bytes));
+        for (_, bytes) in files {
+            self.quarantined.add(*bytes);
+        }
     }
 
     pub(super) fn add_resources(
