@@ -53,7 +53,8 @@ async fn serve(scene: &Scene, point: &str, offline: bool) -> std::process::ExitS
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_point_prewarm_harms_nothing_and_goes_on() {
-    for point in POINTS.iter().filter(|point| **point != "misses.appended") {
+    let others = |point: &str| point == "misses.appended" || point.starts_with("gc.");
+    for point in POINTS.iter().filter(|point| !others(point)) {
         let scene = Scene::new().await;
         let killed = prewarm(&scene, Some(point)).await;
         assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
@@ -82,6 +83,22 @@ async fn killed_while_it_writes_a_miss_a_server_loses_none() {
     assert_eq!(serve(&scene, "misses.appended", true).await.signal(), Some(9));
     let store = Store::open(&scene.cache()).unwrap();
     assert_eq!(store.misses().read().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_point_gc_takes_nothing_that_a_root_needs() {
+    for point in POINTS.iter().filter(|point| point.starts_with("gc.")) {
+        let inside = crate::check::Inside::new();
+        let mut gc = command(inside.folder.path());
+        gc.args(["gc", "--yes", DEMO]).env("AIRLOCK_FAULT", point);
+        let killed = tokio::time::timeout(LONG, gc.output()).await.unwrap().unwrap();
+        assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
+        assert_whole(&inside.cache(), point);
+        assert!(inside.check(&[Path::new(DEMO)], "all", true).complete, "{point}");
+        let again = run(inside.folder.path(), &["gc", "--yes", DEMO]).await;
+        assert!(again.status.success(), "{point}: {:?}", said(&again));
+        assert!(inside.check(&[Path::new(DEMO)], "all", true).complete, "{point}");
+    }
 }
 
 /// Runs a script in a mount namespace of its own, with a small file system at `cache`.
