@@ -1,6 +1,7 @@
 //! Flags, and the environment variables that stand for them.
 
 use super::check::CheckArgs;
+use super::doctor::DoctorArgs;
 use super::gc::GcArgs;
 use super::registries::RegistriesArgs;
 use super::status::StatusArgs;
@@ -63,6 +64,8 @@ pub(super) enum Command {
     Gc(GcArgs),
     /// Hash the whole cache again; what is damaged goes to .airlock/quarantine
     Verify(VerifyArgs),
+    /// Examine this host: does its Julia see the package server, and what to do where not
+    Doctor(DoctorArgs),
     /// Show the whole way with a sample upstream inside this process, without any network
     Demo(DemoArgs),
     /// Print a completion script
@@ -215,6 +218,7 @@ impl Command {
             Self::Status(args) => args.settings(common),
             Self::Gc(args) => args.settings(common),
             Self::Verify(args) => Settings { jobs: args.jobs, json: args.json, ..common },
+            Self::Doctor(args) => Settings { json: args.json, ..common },
             Self::Demo(args) => Settings { listen: args.listen, ..common },
             Self::Completions { .. } | Self::Man { .. } => common,
         }

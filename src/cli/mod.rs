@@ -7,6 +7,7 @@ mod args;
 mod check;
 mod completions;
 mod demo;
+mod doctor;
 mod gc;
 mod misses;
 mod prewarm;
@@ -79,6 +80,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Verify(_) => verify::run(&config),
         Command::Gc(args) => gc::run(&config, args),
         Command::Status(_) => status::run(&config),
+        Command::Doctor(args) => block_on(doctor::run(&config, args)),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => completions::man(&folder),
     }

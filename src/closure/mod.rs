@@ -2,7 +2,8 @@
 //!
 //! Paths become inputs (`inputs.rs`, `walk.rs`), inputs become a plan (`plan.rs`, `wanted.rs`), and
 //! `survey.rs` says without any upstream what of a plan lies in the cache, `listed.rs` what the
-//! registries are. Prewarm fetches a plan, check judges it, a bundle packs it, gc keeps it.
+//! registries are. Wishes by name become packages in `wishes.rs`. Prewarm fetches a plan, check
+//! judges it, a bundle packs it, gc keeps it.
 
 mod input_report;
 mod inputs;
@@ -11,6 +12,7 @@ mod plan;
 mod survey;
 mod walk;
 mod wanted;
+mod wishes;
 
 pub use input_report::{InputKind, InputReport, one_line};
 pub use inputs::{Content, IGNORE_FILE, Input, InputError, read_inputs};
@@ -18,3 +20,4 @@ pub use listed::{Listed, listed_registries};
 pub use plan::{Plan, Selection};
 pub use survey::{State, Survey, survey};
 pub use wanted::{Unmirrorable, UnmirrorableKind, WantedArtifact, WantedPackage};
+pub use wishes::{Catalogue, Granted, grant};

@@ -14,6 +14,7 @@
 //!     quarantine/        what failed verification at rest
 //!     site               a random uuid: which cache this is
 //!     pins               registries that stay at one tree, written as a listing
+//!     julia-versions     which versions of Julia its clients run
 //!     activity.jsonl     what was done here, when
 //! ```
 //!
@@ -24,6 +25,7 @@
 mod activity;
 mod facts;
 mod generations;
+mod julias;
 mod lock;
 mod misses;
 mod publish;

@@ -22,6 +22,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("check", 5, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
     ("gc", 5, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
     ("status", 4, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
+    ("doctor", 4, &["axum", "clap", "anyhow"]),
     ("prewarm", 5, &["axum", "reqwest", "clap", "anyhow"]),
     ("cli", 6, &[]),
 ];
