@@ -23,6 +23,8 @@ pub const POINTS: &[&str] = &[
     "prewarm.planned",
     "prewarm.package",
     "prewarm.done",
+    "gc.planned",
+    "gc.removed",
 ];
 
 /// Kills the process if this point is armed.

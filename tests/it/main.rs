@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as the test may")]
 
 mod binary;
+mod check;
 mod cli;
 mod closed_network;
 mod crash;
 mod disk;
 mod doctor;
 mod flights;
+mod gc;
 mod http;
 mod julia_client;
 mod julia_data;
@@ -18,6 +20,7 @@ mod prewarm;
 mod registries;
 mod rsync;
 mod secrets;
+mod status;
 mod steer;
 mod support;
 mod tree_data;
