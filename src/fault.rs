@@ -17,6 +17,8 @@ pub const POINTS: &[&str] = &[
     "listing.staged",
     "listing.renamed",
     "misses.appended",
+    "wishes.appended",
+    "request.staged",
     "prewarm.planned",
     "prewarm.package",
     "prewarm.done",

@@ -3,7 +3,7 @@
 //! [`Mirror::get`] answers for the HTTP server, [`Mirror::fetch`] for prewarm. Below them there is
 //! one flight per resource (`flight.rs`, driven by `fetch.rs`), a memory of what failed lately
 //! (`memory.rs`), the task that follows the registries (`registries.rs`), the names of things for
-//! people (`names.rs`), and the ledger of misses (`misses.rs`).
+//! people (`names.rs`), the ledger of misses (`misses.rs`), and what becomes of wishes (`wishes.rs`).
 
 mod body;
 mod fetch;
@@ -17,6 +17,7 @@ mod receive;
 mod refusal;
 mod registries;
 mod rescan;
+mod wishes;
 mod writer;
 
 pub use body::read;
@@ -27,6 +28,7 @@ pub use names::{LoadError, Name, load_registry};
 pub use patience::Patience;
 pub use refusal::Refusal;
 pub use registries::{ListingAnswer, RegistryProblem};
+pub use wishes::{Catalogue, WishState, WishStatus};
 
 use crate::config::Config;
 use crate::protocol::Resource;

@@ -5,6 +5,7 @@ use super::outcome::one_line;
 use super::run::Done;
 use super::{Outcome, Request, Status};
 use crate::closure::{Content, Input, Unmirrorable, WantedArtifact, WantedPackage};
+use crate::exchange::Wish;
 use crate::julia::FileKind;
 use crate::protocol::{GENERAL, RegistryTree, Resource, TreeHash, Uuid};
 use serde::Serialize;
@@ -65,6 +66,8 @@ pub enum InputKind {
     Artifacts,
     /// A list of misses.
     Misses,
+    /// A request.
+    Request,
 }
 
 /// A registry.
@@ -252,10 +255,19 @@ impl InputReport {
                 warnings: manifest.warnings.clone(),
                 ..report
             },
+            Ok(Content::Request(request)) => Self { warnings: wishes(&request.wishes).into_iter().collect(), ..report },
             Ok(Content::Artifacts(_) | Content::Misses(_)) => report,
             Err(error) => Self { error: Some(one_line(&error.to_string())), ..report },
         }
     }
+}
+
+/// What is not done about the wishes of a request.
+fn wishes(wishes: &[Wish]) -> Option<String> {
+    let first = wishes.first()?;
+    let others = wishes.len() - 1;
+    let more = if others == 0 { String::new() } else { format!(" and {others} more") };
+    Some(format!("wishes ({first}{more}) are not prewarmed: they are resolved by `airlock bundle export --for`"))
 }
 
 impl From<FileKind> for InputKind {
@@ -264,6 +276,7 @@ impl From<FileKind> for InputKind {
             FileKind::Manifest => Self::Manifest,
             FileKind::Artifacts => Self::Artifacts,
             FileKind::MissList => Self::Misses,
+            FileKind::Request => Self::Request,
         }
     }
 }

@@ -53,7 +53,8 @@ async fn serve(scene: &Scene, point: &str, offline: bool) -> std::process::ExitS
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_point_prewarm_harms_nothing_and_goes_on() {
-    for point in POINTS.iter().filter(|point| **point != "misses.appended") {
+    let others = ["misses.", "wishes.", "request."];
+    for point in POINTS.iter().filter(|point| !others.iter().any(|other| point.starts_with(other))) {
         let scene = Scene::new().await;
         let killed = prewarm(&scene, Some(point)).await;
         assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
@@ -82,6 +83,26 @@ async fn killed_while_it_writes_a_miss_a_server_loses_none() {
     assert_eq!(serve(&scene, "misses.appended", true).await.signal(), Some(9));
     let store = Store::open(&scene.cache()).unwrap();
     assert_eq!(store.misses().read().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_it_asks_or_exports_a_request_loses_nothing_and_leaves_no_half() {
+    let scene = Scene::new().await;
+    assert!(prewarm(&scene, None).await.status.success());
+    let kill = |arguments: &'static [&'static str], point: &'static str| {
+        let mut request = command(scene.folder.path());
+        request.arg("request").args(arguments).env("AIRLOCK_FAULT", point);
+        async move { tokio::time::timeout(LONG, request.output()).await.unwrap().unwrap().status.signal() }
+    };
+    assert_eq!(kill(&["add", "Faraway"], "wishes.appended").await, Some(9));
+    assert_eq!(Store::open(&scene.cache()).unwrap().wishes().unwrap().len(), 1);
+    let file = scene.folder.path().join("out.json");
+    fs_err::write(&file, "the last one").unwrap();
+    assert_eq!(kill(&["export", "out.json"], "request.staged").await, Some(9));
+    assert_eq!(fs_err::read_to_string(&file).unwrap(), "the last one");
+    assert_whole(&scene.cache(), "request.staged");
+    assert!(run(scene.folder.path(), &["request", "export", "out.json"]).await.status.success());
+    assert_eq!(airlock::exchange::Request::parse(&fs_err::read(&file).unwrap()).unwrap().wishes.len(), 1);
 }
 
 /// Runs a script in a mount namespace of its own, with a small file system at `cache`.

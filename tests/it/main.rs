@@ -15,6 +15,7 @@ mod layers;
 mod patience;
 mod prewarm;
 mod registries;
+mod request;
 mod secrets;
 mod support;
 mod tree_data;
