@@ -58,6 +58,7 @@ pub fn gather(
         site,
         name,
         platforms: served_platforms(store, config)?,
+        julia: store.julia_versions()?.iter().map(ToString::to_string).collect(),
         registries: registries(store)?,
         inventory,
         misses: misses.map(|miss| Missed::new(miss.resource, miss.name, miss.version, miss.count)).collect(),

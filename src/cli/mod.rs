@@ -9,6 +9,7 @@ mod demo;
 mod misses;
 mod prewarm;
 mod progress;
+mod registries;
 mod request;
 mod serve;
 mod table;
@@ -71,6 +72,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Demo(args) => block_on(demo::run(config, args.exit, args.upstream_only)),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
         Command::Request(args) => request::run(&config, args.action.unwrap_or_default()),
+        Command::Registries(args) => block_on(registries::run(&config, args)),
         Command::Verify(_) => verify::run(&config),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => completions::man(&folder),

@@ -42,14 +42,14 @@ fn mirror(config: &Config, store: Arc<Store>) -> anyhow::Result<Arc<Mirror>> {
 
 fn add(config: &Config, wishes: &[Wish]) -> anyhow::Result<Outcome> {
     let mirror = mirror(config, open_store(config)?)?;
-    let catalogue = mirror.catalogue();
-    let looked_up: Vec<_> = wishes.iter().map(|wish| (wish, catalogue.status(wish))).collect();
+    let packages = mirror.packages_by_name();
+    let looked_up: Vec<_> = wishes.iter().map(|wish| (wish, packages.status(wish))).collect();
     let is_recorded = |state| state != WishState::Julia;
     let recorded = looked_up.iter().filter(|(_, status)| is_recorded(status.state));
     mirror.store().add_wishes(&recorded.map(|(wish, _)| (*wish).clone()).collect::<Vec<_>>())?;
     if config.json {
         let one = |(wish, status): &(&Wish, crate::mirror::WishStatus)| {
-            let near = if status.state == WishState::Unknown { catalogue.near(&wish.name) } else { Vec::new() };
+            let near = if status.state == WishState::Unknown { packages.near(&wish.name) } else { Vec::new() };
             json!({
                 "wish": wish,
                 "recorded": is_recorded(status.state),
@@ -65,7 +65,7 @@ fn add(config: &Config, wishes: &[Wish]) -> anyhow::Result<Outcome> {
     }
     for (wish, status) in &looked_up {
         let recorded = if is_recorded(status.state) { "recorded" } else { "not recorded" };
-        let line = format!("{wish}: {recorded}. {}", catalogue.explain(wish, status));
+        let line = format!("{wish}: {recorded}. {}", packages.explain(wish, status));
         print(&(printable(&line) + "\n"))?;
     }
     Ok(Outcome::Complete)
@@ -73,10 +73,10 @@ fn add(config: &Config, wishes: &[Wish]) -> anyhow::Result<Outcome> {
 
 fn list(config: &Config) -> anyhow::Result<Outcome> {
     let mirror = mirror(config, open_existing_store(config)?)?;
-    let (wishes, catalogue) = (mirror.store().wishes()?, mirror.catalogue());
+    let (wishes, packages) = (mirror.store().wishes()?, mirror.packages_by_name());
     if config.json {
         let one = |known: &RecordedWish| {
-            let status = catalogue.status(&known.wish);
+            let status = packages.status(&known.wish);
             json!({
                 "wish": known.wish,
                 "count": known.count,
@@ -98,7 +98,7 @@ fn list(config: &Config) -> anyhow::Result<Outcome> {
     let rows: Vec<_> = wishes
         .iter()
         .map(|known| {
-            let status = catalogue.status(&known.wish);
+            let status = packages.status(&known.wish);
             let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
             let last = known.last.strftime("%Y-%m-%d %H:%M").to_string();
             let state = status.state.to_string();

@@ -18,7 +18,7 @@ pub const REQUEST_FORMAT: u32 = 1;
 pub const MAX_WISHES: usize = 10_000;
 /// Most misses and damaged resources in one request: as many as the ledger of misses keeps.
 const MAX_MISSES: usize = 100_000;
-/// Most platforms, registries, origins and gaps in one request.
+/// Most platforms, versions of Julia, registries, origins and gaps in one request.
 const MAX_OTHERS: usize = 1_000;
 /// Longest name, version or range, in characters.
 const MAX_TEXT: usize = 100;
@@ -37,6 +37,8 @@ pub struct Request {
     pub name: String,
     /// The platforms that are served there, as triplets; `all` for all.
     pub platforms: Vec<String>,
+    /// The versions of Julia that clients there run.
+    pub julia: Vec<String>,
     /// The registries as they are published there, each as `/registry/<uuid>/<tree>`.
     pub registries: BTreeSet<Resource>,
     /// Everything that is there and verified.
@@ -159,12 +161,15 @@ impl Request {
             return wrong("more than 100000 misses or damaged resources");
         }
         let gaps = self.received.values().map(|received| received.gaps.len()).sum();
-        let others = [self.platforms.len(), self.registries.len(), self.received.len(), gaps];
+        let others = [self.platforms.len(), self.julia.len(), self.registries.len(), self.received.len(), gaps];
         if others.into_iter().any(|count| count > MAX_OTHERS) {
-            return wrong("more than 1000 platforms, registries, origins or gaps");
+            return wrong("more than 1000 platforms, versions of Julia, registries, origins or gaps");
         }
         if !self.platforms.iter().all(|name| name != "host" && name.parse::<Platforms>().is_ok()) {
             return wrong("a platform that is neither a triplet nor all");
+        }
+        if !self.julia.iter().all(|version| version.parse::<Version>().is_ok()) {
+            return wrong("a version of Julia that is none");
         }
         if !self.registries.iter().all(|registry| registry.kind() == Kind::Registry) {
             return wrong("a registry that is none");

@@ -14,6 +14,7 @@ mod reader;
 mod registry;
 mod registry_builder;
 mod registry_index;
+mod requirements;
 pub mod stdlib;
 mod version;
 
@@ -27,4 +28,5 @@ pub use range::{ParseRangeError, VersionRange};
 pub use registry::{PackageEntry, PackageToml, RegistryToml, VersionEntry, parse_versions};
 pub use registry_builder::{RegistryError, RegistryIndexBuilder};
 pub use registry_index::{RegisteredVersion, RegistryIndex};
+pub use requirements::{Requirement, julia_ranges, requirements};
 pub use version::{ParseVersionError, Version};

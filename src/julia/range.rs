@@ -119,7 +119,8 @@ mod tests {
         #[test]
         fn a_version_alone_is_a_range_of_itself(a in 0u32..9, b in 0u32..9, c in 0u32..9, x in 0u32..9) {
             let range: VersionRange = format!("{a}.{b}.{c}").parse().unwrap();
-            prop_assert!(range.contains(&format!("{a}.{b}.{c}").parse().unwrap()));
+            let version = format!("{a}.{b}.{c}").parse().unwrap();
+            prop_assert!(range.contains(&version));
             prop_assert_eq!(range.contains(&format!("{a}.{b}.{x}").parse().unwrap()), x == c);
         }
 

@@ -17,6 +17,7 @@ mod receive;
 mod refusal;
 mod registries;
 mod rescan;
+mod steer;
 mod wishes;
 mod writer;
 
@@ -28,7 +29,8 @@ pub use names::{LoadError, Name, load_registry};
 pub use patience::Patience;
 pub use refusal::Refusal;
 pub use registries::{ListingAnswer, RegistryProblem};
-pub use wishes::{Catalogue, WishState, WishStatus};
+pub use steer::SteerError;
+pub use wishes::{PackagesByName, WishState, WishStatus};
 
 use crate::config::Config;
 use crate::protocol::Resource;

@@ -18,7 +18,7 @@ const SUGGESTED: usize = 3;
 
 /// The packages of the registries here, by name.
 #[derive(Debug)]
-pub struct Catalogue {
+pub struct PackagesByName {
     store: Arc<Store>,
     registries: Vec<Arc<RegistryIndex>>,
     /// Positions in `registries` and uuids; different packages may share a name.
@@ -65,7 +65,7 @@ impl fmt::Display for WishState {
 
 impl Mirror {
     /// The packages of the registries that are loaded by now.
-    pub fn catalogue(&self) -> Catalogue {
+    pub fn packages_by_name(&self) -> PackagesByName {
         let registries = self.registries();
         let mut packages = HashMap::<Box<str>, Vec<_>>::new();
         for (position, registry) in registries.iter().enumerate() {
@@ -73,19 +73,19 @@ impl Mirror {
                 packages.entry(name.into()).or_default().push((position, uuid));
             }
         }
-        Catalogue { store: Arc::clone(&self.store), registries, packages }
+        PackagesByName { store: Arc::clone(&self.store), registries, packages }
     }
 
     /// The wishes that are not fulfilled, at most `most`, the one asked for last first. Blocks.
     pub fn open_wishes(&self, most: usize) -> Result<Vec<RecordedWish>, StoreError> {
-        let catalogue = self.catalogue();
+        let packages = self.packages_by_name();
         let is_open =
-            |known: &RecordedWish| matches!(catalogue.status(&known.wish).state, WishState::Known | WishState::Unknown);
+            |known: &RecordedWish| matches!(packages.status(&known.wish).state, WishState::Known | WishState::Unknown);
         Ok(self.store.wishes()?.into_iter().filter(is_open).take(most).collect())
     }
 }
 
-impl Catalogue {
+impl PackagesByName {
     /// Whether there is no registry to look anything up in.
     pub fn is_empty(&self) -> bool {
         self.registries.is_empty()

@@ -108,10 +108,10 @@ async fn record(app: &App, wish: Wish) -> Result<Answer, Refused> {
 
 /// Looks a wish up in the registries that are loaded. Blocks.
 fn look_up(mirror: &crate::mirror::Mirror, wish: Wish) -> Answer {
-    let catalogue = mirror.catalogue();
-    let status = catalogue.status(&wish);
-    let says = catalogue.explain(&wish, &status);
-    let near = if status.registry.is_none() { catalogue.near(&wish.name) } else { Vec::new() };
+    let packages = mirror.packages_by_name();
+    let status = packages.status(&wish);
+    let says = packages.explain(&wish, &status);
+    let near = if status.registry.is_none() { packages.near(&wish.name) } else { Vec::new() };
     let recorded = status.state != WishState::Julia;
     Answer { wish, status, says, recorded, near }
 }

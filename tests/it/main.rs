@@ -17,6 +17,7 @@ mod prewarm;
 mod registries;
 mod request;
 mod secrets;
+mod steer;
 mod support;
 mod tree_data;
 mod tree_props;

@@ -193,6 +193,7 @@ async fn an_export_is_exactly_what_is_here_lacked_and_wished_for() {
     // What was missed once and is here by now is not asked for.
     store.misses().append(&[miss(missed), miss(sample("Pebble/1.1.0"))]).unwrap();
     store.add_wishes(&["Faraway@0", "Nobody", "Greeting@1.1"].map(|wish| wish.parse::<Wish>().unwrap())).unwrap();
+    store.remember_julia_versions(["1.10.4".parse().unwrap()]).unwrap();
     fs::write(scene.cache().join(".airlock/platforms"), "# a comment\nx86_64-linux-musl\n\naarch64-linux-gnu\n")
         .unwrap();
 
@@ -222,6 +223,7 @@ async fn an_export_is_exactly_what_is_here_lacked_and_wished_for() {
         "site": store.site().unwrap(),
         "name": "lab-2",
         "platforms": ["aarch64-linux-gnu", "x86_64-linux-musl"],
+        "julia": ["1.10.4"],
         "registries": [general],
         "inventory": paths(&[general, sample("Greeting/1.1.0"), sample("Pebble/1.1.0"), copied]),
         "misses": [{"resource": missed, "name": "Pebble", "version": "2.0.0", "count": 3}],
@@ -235,7 +237,7 @@ async fn an_export_is_exactly_what_is_here_lacked_and_wished_for() {
     };
     assert_eq!(sorted(written), sorted(expected));
     let text = String::from_utf8(bytes).unwrap();
-    for private in ["127.0.0.1", "1.10.2", "host", folder.to_str().unwrap()] {
+    for private in ["127.0.0.1", "1.10.2", "x86_64-linux-gnu", "host", folder.to_str().unwrap()] {
         assert!(!text.contains(private), "{private} is nobody's business: {text}");
     }
     assert_eq!(Request::parse(text.as_bytes()).unwrap().to_json(), text.as_bytes());

@@ -69,6 +69,7 @@ fn request() -> Request {
         site: GENERAL,
         name: "site-1".into(),
         platforms: vec!["x86_64-linux-gnu".into()],
+        julia: vec!["1.10.2".into()],
         registries: [Resource::Registry { uuid: GENERAL, tree }].into(),
         inventory: [package].into(),
         misses: vec![Missed::new(package, Some("Example".into()), Some("a\nb".into()), 2)],
@@ -86,7 +87,7 @@ fn what_is_written_is_what_the_format_says() {
     let package = format!("/package/{uuid}/{tree}");
     let expected = json!({
         "airlock_request": 1, "created": "1970-01-01T00:00:00Z", "site": uuid, "name": "site-1",
-        "platforms": ["x86_64-linux-gnu"], "registries": [format!("/registry/{uuid}/{tree}")],
+        "platforms": ["x86_64-linux-gnu"], "julia": ["1.10.2"], "registries": [format!("/registry/{uuid}/{tree}")],
         "inventory": [package],
         "misses": [{"resource": package, "name": "Example", "version": null, "count": 2}],
         "wishes": ["Example@1"], "damaged": [{"resource": format!("/artifact/{tree}")}],
@@ -110,6 +111,7 @@ fn hostile_requests_are_refused() {
         ("/name", json!("a\u{1b}[31m"), "name of a site"),
         ("/platforms", json!(["host"]), "platform"),
         ("/platforms", json!(["z80-cpm"]), "platform"),
+        ("/julia", json!(["newest"]), "version of Julia"),
         ("/registries", json!([path]), "a registry that is none"),
         ("/inventory", json!(["/artifact/../../etc"]), "not a request"),
         ("/misses/0/resource", json!("/etc/passwd"), "not a request"),
