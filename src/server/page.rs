@@ -105,7 +105,7 @@ async fn gather(app: &App, headers: &HeaderMap, asked: Option<String>) -> Result
         counts: counts(app).await?,
         misses: app.mirror().all_misses().await?.into_iter().take(SHOWN).map(row).collect(),
         asked: asked.map(|it| AskedRow { wish: it.wish.to_string(), recorded: it.recorded, says: it.says }),
-        wishes: wishes.into_iter().map(wish_row).collect(),
+        wishes: wishes.iter().map(wish_row).collect(),
     })
 }
 
@@ -119,7 +119,7 @@ fn row(miss: Miss) -> MissRow {
     }
 }
 
-fn wish_row(wish: RecordedWish) -> WishRow {
+fn wish_row(wish: &RecordedWish) -> WishRow {
     WishRow { wish: wish.wish.to_string(), count: wish.count, last: short(wish.last) }
 }
 
