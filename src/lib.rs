@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod closure;
 pub mod config;
+pub mod doctor;
 pub mod exchange;
 pub mod fault;
 pub mod julia;

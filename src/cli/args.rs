@@ -1,5 +1,6 @@
 //! Flags, and the environment variables that stand for them.
 
+use super::doctor::DoctorArgs;
 use super::registries::RegistriesArgs;
 use crate::config::{LogFormat, PrewarmSettings, RequestSettings, Settings};
 use clap::builder::{BoolishValueParser, TypedValueParser};
@@ -56,6 +57,8 @@ pub(super) enum Command {
     Registries(RegistriesArgs),
     /// Hash the whole cache again; what is damaged goes to .airlock/quarantine
     Verify(VerifyArgs),
+    /// Examine this host: does its Julia see the package server, and what to do where not
+    Doctor(DoctorArgs),
     /// Show the whole way with a sample upstream inside this process, without any network
     Demo(DemoArgs),
     /// Print a completion script
@@ -249,6 +252,7 @@ impl Command {
             Self::Request(args) => args.settings(common),
             Self::Registries(args) => args.settings(common),
             Self::Verify(args) => Settings { jobs: args.jobs, json: args.json, ..common },
+            Self::Doctor(args) => Settings { json: args.json, ..common },
             Self::Demo(args) => Settings { listen: args.listen, ..common },
             Self::Completions { .. } | Self::Man { .. } => common,
         }

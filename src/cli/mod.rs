@@ -6,6 +6,7 @@
 mod args;
 mod completions;
 mod demo;
+mod doctor;
 mod misses;
 mod prewarm;
 mod progress;
@@ -74,6 +75,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Request(args) => request::run(&config, args.action.unwrap_or_default()),
         Command::Registries(args) => block_on(registries::run(&config, args)),
         Command::Verify(_) => verify::run(&config),
+        Command::Doctor(args) => block_on(doctor::run(&config, args)),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => completions::man(&folder),
     }

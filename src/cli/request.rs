@@ -215,6 +215,7 @@ fn summary(gathered: &Gathered, file: &Path, written: bool) -> Value {
         "site": request.site,
         "created": request.created,
         "platforms": request.platforms,
+        "julia": request.julia,
         "registries": request.registries,
         "inventory": {
             "registries": of_kind(Kind::Registry),
