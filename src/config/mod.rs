@@ -7,8 +7,8 @@
 mod settings;
 
 pub use settings::{
-    LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings, ServerSettings, Settings, Show, Span,
-    ViewSettings,
+    LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings, RequestSettings, ServerSettings, Settings,
+    Show, Span, ViewSettings,
 };
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -43,6 +43,8 @@ pub struct Config {
     pub jobs: Option<usize>,
     /// For prewarm.
     pub prewarm: Prewarm,
+    /// What this site is called in requests, if somebody said.
+    pub site_name: Option<String>,
     /// For the HTTP server.
     pub server: Server,
     /// For the mirror.
@@ -170,6 +172,7 @@ impl Config {
             json: flags.json.or(file.json).unwrap_or(false),
             jobs: flags.jobs.or(file.jobs),
             prewarm: Prewarm::new(flags.prewarm, file.prewarm),
+            site_name: flags.request.name.or(file.request.name),
             server: Server::new(file.server)?,
             mirror: Mirror::new(&file.mirror),
             view: View::new(flags.view, file.view, offline),

@@ -31,6 +31,8 @@ pub struct Settings {
     pub jobs: Option<usize>,
     /// `[prewarm]`
     pub prewarm: PrewarmSettings,
+    /// `[request]`
+    pub request: RequestSettings,
     /// `[server]`
     pub server: ServerSettings,
     /// `[mirror]`
@@ -55,6 +57,14 @@ pub struct PrewarmSettings {
     pub allow_unmirrorable: Option<bool>,
     /// How often a resource is tried.
     pub attempts: Option<u32>,
+}
+
+/// `[request]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RequestSettings {
+    /// What this site is called: the destination of bundles for it.
+    pub name: Option<String>,
 }
 
 /// `[server]`

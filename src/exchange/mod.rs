@@ -10,4 +10,4 @@ mod request;
 pub use index::{
     Base, BundleIndex, Entry, INDEX_FORMAT, IndexError, Publication, Replaced, Sha256, Uncarried, UncarriedKind, Volume,
 };
-pub use request::{Damaged, Missed, REQUEST_FORMAT, Received, Request, RequestError, Wish, WishError};
+pub use request::{Damaged, MAX_WISHES, Missed, REQUEST_FORMAT, Received, Request, RequestError, Wish, WishError};
