@@ -50,6 +50,8 @@ pub struct KeptRegistry {
 struct Versions {
     table: Table,
     kept: Vec<Version>,
+    /// Whether a resolver may choose one of them.
+    choosable: bool,
 }
 
 /// A registry that lists only what is here.
@@ -144,8 +146,11 @@ impl KeptRegistry {
     }
 
     /// The registry with what stays. Of a package in `needed` that has no version here the entry
-    /// stays, without versions: without it Pkg aborts ("cannot find name corresponding to UUID"),
-    /// with it the resolver tries another version of what depends on it.
+    /// stays: without it Pkg aborts ("cannot find name corresponding to UUID"). Where a resolver
+    /// finds nothing to choose there is a version that runs on no Julia: of a package without any
+    /// version Pkg forgets that others need it (`graphtype.jl`: `propagate_constraints!` does not
+    /// begin at it, `prune_graph!` takes it away), chooses what depends on it, and fails with a
+    /// `KeyError`. With that version it tries another of what depends on it.
     pub fn derive(mut self, needed: &BTreeSet<Uuid>) -> Result<DerivedRegistry, RegistryError> {
         let mut derived = DerivedRegistry {
             files: BTreeMap::new(),
@@ -185,14 +190,21 @@ impl KeptRegistry {
         let path = |name: &str| format!("{}/{name}", entry.path);
         let package = self.files.text(&path(PACKAGE_TOML))?.unwrap_or_default();
         let package = no_repository(package, &entry.name).map_err(broken(&path(PACKAGE_TOML)))?;
-        let listed = versions.map(|versions| written(&versions.table)).transpose();
-        let listed = listed.map_err(broken(&path(VERSIONS_TOML)))?.unwrap_or_default();
-        let mut files = vec![(path(PACKAGE_TOML), package.into_bytes()), (path(VERSIONS_TOML), listed.into_bytes())];
-        if versions.is_some() {
+        let mut files = vec![(path(PACKAGE_TOML), package.into_bytes())];
+        let mut listed = versions.map(|versions| versions.table.clone()).unwrap_or_default();
+        if versions.is_some_and(|versions| versions.choosable) {
             let verbatim = DEPS.iter().chain(&COMPAT).map(|name| path(name));
             files
                 .extend(verbatim.filter_map(|path| self.files.0.get(&path).map(|bytes| (path.clone(), bytes.clone()))));
+        } else {
+            let free = (0..=listed.len()).map(|patch| format!("0.0.{patch}")).find(|it| !listed.contains_key(it));
+            let nowhere = free.unwrap_or_default();
+            let tree = Value::String(TreeHash::EMPTY.to_string());
+            listed.insert(nowhere.clone(), Table::from_iter([("git-tree-sha1".to_owned(), tree)]).into());
+            files.push((path(COMPAT[0]), format!("[\"{nowhere}\"]\njulia = \"0.0.0\"\n").into_bytes()));
         }
+        let listed = written(&listed).map_err(broken(&path(VERSIONS_TOML)))?;
+        files.push((path(VERSIONS_TOML), listed.into_bytes()));
         Ok(files)
     }
 }
@@ -200,12 +212,13 @@ impl KeptRegistry {
 /// A version stays if it is here. One that cannot be installed from here is marked as yanked: the
 /// resolver skips it, and a manifest that names it still finds it.
 fn keep_versions(text: &str, trees: &HashMap<TreeHash, bool>) -> Result<Versions, FormatError> {
-    let mut versions = Versions { table: table(text)?, kept: Vec::new() };
+    let mut versions = Versions { table: table(text)?, kept: Vec::new(), choosable: false };
     for entry in parse_versions(text)? {
         // A version that Julia cannot read would cost its clients the whole package.
         match (trees.get(&entry.tree), entry.version.parse()) {
             (Some(complete), Ok(version)) => {
                 versions.kept.push(version);
+                versions.choosable |= *complete && !entry.yanked;
                 let keys = versions.table.get_mut(&entry.version).and_then(Value::as_table_mut);
                 if let Some(keys) = keys.filter(|_| !complete) {
                     keys.insert("yanked".to_owned(), Value::Boolean(true));

@@ -97,7 +97,9 @@ fn listed(mirror: &Mirror, registry: RegistryTree) -> Vec<String> {
     let packages = RegistryToml::parse(&files["Registry.toml"]).unwrap().packages;
     let mut listed = Vec::new();
     for entry in packages.values() {
-        let versions = parse_versions(&files[&format!("{}/Versions.toml", entry.path)]).unwrap();
+        let mut versions = parse_versions(&files[&format!("{}/Versions.toml", entry.path)]).unwrap();
+        let nowhere = nowhere(&files, &entry.path);
+        versions.retain(|it| Some(&it.version) != nowhere.as_ref());
         let line =
             |it: &VersionEntry| format!("{} {}{}", entry.name, it.version, if it.yanked { " yanked" } else { "" });
         listed.extend(versions.iter().map(line));
@@ -105,6 +107,12 @@ fn listed(mirror: &Mirror, registry: RegistryTree) -> Vec<String> {
     }
     listed.sort_unstable();
     listed
+}
+
+/// The version that runs on no Julia, which stands where there is nothing to choose.
+pub(crate) fn nowhere(files: &BTreeMap<String, String>, package: &str) -> Option<String> {
+    let (version, rest) = files.get(&format!("{package}/Compat.toml"))?.strip_prefix("[\"")?.split_once("\"]")?;
+    (rest == "\njulia = \"0.0.0\"\n").then(|| version.to_owned())
 }
 
 const LISTED: [&str; 4] = ["DelimitedFiles 1.9.1", "Greeting 1.1.0", "Lantern 0.2.0", "Pebble 1.1.0"];

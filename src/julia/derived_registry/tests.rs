@@ -100,6 +100,9 @@ fn listed(derived: &DerivedRegistry) -> Vec<(String, Vec<String>)> {
     registry.packages.values().map(|entry| (entry.name.clone(), versions(&entry.path))).collect()
 }
 
+/// What stands where there is nothing to choose.
+const NOWHERE: &[&str] = &["0.0.0"];
+
 fn pairs(expected: &[(&str, &[&str])]) -> Vec<(String, Vec<String>)> {
     let owned = |versions: &&[&str]| versions.iter().map(ToString::to_string).collect();
     expected.iter().map(|(name, versions)| ((*name).to_owned(), owned(versions))).collect()
@@ -108,12 +111,12 @@ fn pairs(expected: &[(&str, &[&str])]) -> Vec<(String, Vec<String>)> {
 #[test]
 fn what_is_here_stays_with_what_it_depends_on() {
     let one = derived(&registry(), &[(APP, 'a', true), (OUT, 'a', true)]);
-    assert_eq!(listed(&one), pairs(&[("App", &["1.0.0"]), ("Lib", &[])]), "Old is needed by App 2 only");
+    assert_eq!(listed(&one), pairs(&[("App", &["1.0.0"]), ("Lib", NOWHERE)]), "Old is needed by App 2 only");
     assert_eq!((one.packages, one.versions, one.problems.len()), (1, 1, 0));
     let both = derived(&registry(), &[(APP, 'b', true), (LIB, 'e', true), (APP, 'a', true)]);
-    assert_eq!(listed(&both), pairs(&[("App", &["1.0.0", "2.0.0"]), ("Lib", &["1.0.0+1"]), ("Old", &[])]));
+    assert_eq!(listed(&both), pairs(&[("App", &["1.0.0", "2.0.0"]), ("Lib", &["1.0.0+1"]), ("Old", NOWHERE)]));
     let weak = derived(&registry(), &[(APP, 'c', true)]);
-    assert_eq!(listed(&weak), pairs(&[("App", &["2.1.0 yanked"]), ("Old", &[]), ("Out", &[])]));
+    assert_eq!(listed(&weak), pairs(&[("App", &["0.0.0", "2.1.0 yanked"]), ("Old", NOWHERE), ("Out", NOWHERE)]));
     assert_eq!(listed(&derived(&registry(), &[])), []);
 }
 
@@ -122,6 +125,16 @@ fn what_lacks_artifacts_is_marked_and_a_mark_stays() {
     let derived = derived(&registry(), &[(APP, 'a', false), (APP, 'b', true), (APP, 'c', true)]);
     assert_eq!(listed(&derived)[0], pairs(&[("App", &["1.0.0 yanked", "2.0.0", "2.1.0 yanked"])])[0]);
     assert!(text(&derived, "A/App/Versions.toml").contains("note = \"n\""), "other keys stay");
+}
+
+#[test]
+fn where_all_is_yanked_there_is_a_version_that_runs_nowhere_beside_it() {
+    let mut registry = registry();
+    registry[2].1 = version("0.0.0", 'a', "yanked = true\n");
+    let derived = derived(&registry, &[(APP, 'a', true)]);
+    assert_eq!(listed(&derived)[0], pairs(&[("App", &["0.0.0 yanked", "0.0.1"])])[0]);
+    assert_eq!(text(&derived, "A/App/Compat.toml"), "[\"0.0.1\"]\njulia = \"0.0.0\"\n");
+    assert!(!derived.files.contains_key("A/App/Deps.toml"), "nobody resolves what is yanked");
 }
 
 #[test]
@@ -144,7 +157,8 @@ fn the_repository_leads_nowhere_and_all_else_is_as_it_was() {
     assert_eq!((head["name"].as_str(), head["repo"].as_str()), (Some("R"), Some("https://r/R.git")));
     assert_eq!((head["uuid"].as_str(), head["description"].as_str()), (Some(OUT), Some("Hello\n")));
     let paths: Vec<_> = derived.files.keys().filter(|path| path.starts_with("L/")).collect();
-    assert_eq!(paths, ["L/Lib/Package.toml", "L/Lib/Versions.toml"], "an empty entry");
+    assert_eq!(paths, ["L/Lib/Compat.toml", "L/Lib/Package.toml", "L/Lib/Versions.toml"], "an entry without a choice");
+    assert_eq!(text(&derived, "L/Lib/Compat.toml"), "[\"0.0.0\"]\njulia = \"0.0.0\"\n");
     assert!(!derived.files.contains_key(".github/README.md"));
 }
 
@@ -152,7 +166,7 @@ fn the_repository_leads_nowhere_and_all_else_is_as_it_was() {
 fn needs_of_other_registries_count() {
     let kept = files(&registry()).keep(&here(&[(LIB, 'd', true)])).unwrap();
     let derived = kept.derive(&[uuid(OLD), uuid(LIB), uuid("55555555-5555-5555-5555-555555555555")].into()).unwrap();
-    assert_eq!(listed(&derived), pairs(&[("Lib", &["1.0.0+0"]), ("Old", &[])]));
+    assert_eq!(listed(&derived), pairs(&[("Lib", &["1.0.0+0"]), ("Old", NOWHERE)]));
 }
 
 #[test]
