@@ -20,6 +20,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("sample", 4, &["axum", "reqwest", "clap", "anyhow"]),
     ("verify", 4, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
     ("prewarm", 5, &["axum", "reqwest", "clap", "anyhow"]),
+    ("bundle", 5, &["axum", "reqwest", "clap", "anyhow"]),
     ("cli", 6, &[]),
 ];
 
