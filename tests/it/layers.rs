@@ -20,11 +20,12 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("sample", 4, &["axum", "reqwest", "clap", "anyhow"]),
     ("verify", 4, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
     ("prewarm", 5, &["axum", "reqwest", "clap", "anyhow"]),
+    ("bundle", 5, &["axum", "reqwest", "clap", "anyhow"]),
     ("cli", 6, &[]),
 ];
 
 /// Imports within one layer that are meant.
-const SIDEWAYS: &[(&str, &str)] = &[];
+const SIDEWAYS: &[(&str, &str)] = &[("bundle", "prewarm")];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
