@@ -25,7 +25,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
 ];
 
 /// Imports within one layer that are meant.
-const SIDEWAYS: &[(&str, &str)] = &[];
+const SIDEWAYS: &[(&str, &str)] = &[("bundle", "prewarm")];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
