@@ -15,6 +15,7 @@
 //!     site               a random uuid: which cache this is
 //!     pins               registries that stay at one tree, written as a listing
 //!     activity.jsonl     what was done here, when
+//!     bundles/           which bundles arrived here
 //! ```
 //!
 //! A resource that can be seen is whole: it was written elsewhere, verified, synced and renamed
@@ -22,6 +23,7 @@
 //! off the async threads.
 
 mod activity;
+mod bundles;
 mod facts;
 mod generations;
 mod lock;
@@ -32,6 +34,7 @@ mod usage;
 mod walk;
 
 pub use activity::{Action, Activity};
+pub use bundles::{ReceivedBundle, gaps};
 pub use facts::{Fact, HeldArtifact, Stamp};
 pub use generations::{Generation, is_superseded};
 pub use lock::Lock;
@@ -52,6 +55,8 @@ use usage::Usage;
 const PINS: &str = ".airlock/pins";
 /// Which cache this is.
 const SITE: &str = ".airlock/site";
+/// The bundles that arrived here.
+const RECEIVED: &str = ".airlock/bundles/received.jsonl";
 /// The layout that this version reads and writes.
 const FORMAT: &str = "1";
 
@@ -103,6 +108,19 @@ pub enum Lookup {
     Verified(OpenFile, Fact),
     /// A file that came another way and must be verified before its first use.
     Unverified(OpenFile),
+}
+
+/// A staged file that is what its name says.
+#[derive(Debug)]
+pub struct Verified {
+    /// The file.
+    pub staged: Staged,
+    /// Its name.
+    pub resource: Resource,
+    /// Its strict tree hash; its name is this or the lenient one.
+    pub strict: TreeHash,
+    /// The artifacts that it names.
+    pub artifacts: Vec<HeldArtifact>,
 }
 
 /// An open resource.
@@ -205,23 +223,41 @@ impl Store {
         strict: TreeHash,
         artifacts: &[HeldArtifact],
     ) -> Result<(), StoreError> {
+        let verified = Verified { staged, resource: *resource, strict, artifacts: artifacts.to_vec() };
+        self.publish_all(vec![verified]).into_iter().collect()
+    }
+
+    /// Publishes verified files in one commit, each as [`Store::publish`] does. The results are in
+    /// the order of the files.
+    pub fn publish_all(&self, all: Vec<Verified>) -> Vec<Result<(), StoreError>> {
         crate::fault::point("publish.verified");
-        let mut names = vec![*resource];
-        if resource.tree() != strict {
-            names.push(resource.with_tree(strict));
-        }
-        let verified = staged.file();
-        self.publisher.publish(staged, names.iter().map(|name| self.path(name)).collect())?;
-        crate::fault::point("publish.done");
-        let stamp = Stamp::of(&verified.metadata()?);
-        for name in names {
-            // What was there already is another file, which nobody may have verified.
-            if fs::metadata(self.path(&name)).is_ok_and(|there| Stamp::of(&there) == stamp) {
-                self.facts.remember(Fact { resource: name, stamp, strict, artifacts: artifacts.to_vec() });
+        let mut known = Vec::with_capacity(all.len());
+        let mut files = Vec::with_capacity(all.len());
+        for Verified { staged, resource, strict, artifacts } in all {
+            let mut names = vec![resource];
+            if resource.tree() != strict {
+                names.push(resource.with_tree(strict));
             }
+            let paths = names.iter().map(|name| self.path(name)).collect();
+            known.push((staged.file(), names, strict, artifacts));
+            files.push((staged, paths));
         }
+        let published = self.publisher.publish(files);
+        crate::fault::point("publish.done");
+        let remembered = published.into_iter().zip(known).map(|(published, (file, names, strict, artifacts))| {
+            published?;
+            let stamp = Stamp::of(&file.metadata()?);
+            for name in names {
+                // What was there already is another file, which nobody may have verified.
+                if fs::metadata(self.path(&name)).is_ok_and(|there| Stamp::of(&there) == stamp) {
+                    self.facts.remember(Fact { resource: name, stamp, strict, artifacts: artifacts.clone() });
+                }
+            }
+            Ok(())
+        });
+        let results = remembered.collect();
         crate::fault::point("facts.appended");
-        Ok(())
+        results
     }
 
     /// Remembers that a file that was already here is what its name says: in this process for
@@ -278,6 +314,11 @@ impl Store {
         }
         listing.retain(|registry| self.has(&registry.into()));
         Ok(Some(listing).filter(|listing| !listing.is_empty()))
+    }
+
+    /// A listing as it stands on disk: whatever is pinned, and whatever is here.
+    pub fn published_listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
+        self.read_listing(flavor.file_name())
     }
 
     fn read_listing(&self, path: &str) -> Result<Option<Listing>, StoreError> {
@@ -350,6 +391,22 @@ impl Store {
         if let Err(error) = activity::append(&self.root.join(".airlock/activity.jsonl"), &activity) {
             tracing::warn!("cannot write down what was done: {error}");
         }
+    }
+
+    /// The bundles that arrived here, oldest first.
+    pub fn received_bundles(&self) -> Result<Vec<ReceivedBundle>, StoreError> {
+        bundles::read(&self.root.join(RECEIVED))
+    }
+
+    /// Writes down that a bundle arrived.
+    pub fn append_received_bundle(&self, bundle: &ReceivedBundle) -> Result<(), StoreError> {
+        bundles::append(&self.root.join(RECEIVED), bundle)
+    }
+
+    /// Bytes that may still be written to the disk of the cache.
+    pub fn free_bytes(&self) -> Result<u64, StoreError> {
+        let disk = rustix::fs::statvfs(&self.root).map_err(io::Error::from)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// Replaces one small file of this machine's own state, durably.
