@@ -15,7 +15,7 @@
 //!     site               a random uuid: which cache this is
 //!     pins               registries that stay at one tree, written as a listing
 //!     activity.jsonl     what was done here, when
-//!     bundles/           which bundles arrived here
+//!     bundles/received.jsonl   which bundles arrived here
 //! ```
 //!
 //! A resource that can be seen is whole: it was written elsewhere, verified, synced and renamed
@@ -23,22 +23,22 @@
 //! off the async threads.
 
 mod activity;
-mod bundles;
 mod facts;
 mod generations;
 mod lock;
 mod misses;
 mod publish;
+mod received;
 mod stage;
 mod usage;
 mod walk;
 
 pub use activity::{Action, Activity};
-pub use bundles::{ReceivedBundle, gaps};
 pub use facts::{Fact, HeldArtifact, Stamp};
 pub use generations::{Generation, is_superseded};
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
+pub use received::{ReceivedBundle, gaps};
 pub use stage::Staged;
 
 use crate::protocol::{Flavor, Kind, Listing, Resource, TreeHash, Uuid};
@@ -55,8 +55,6 @@ use usage::Usage;
 const PINS: &str = ".airlock/pins";
 /// Which cache this is.
 const SITE: &str = ".airlock/site";
-/// The bundles that arrived here.
-const RECEIVED: &str = ".airlock/bundles/received.jsonl";
 /// The layout that this version reads and writes.
 const FORMAT: &str = "1";
 
@@ -391,16 +389,6 @@ impl Store {
         if let Err(error) = activity::append(&self.root.join(".airlock/activity.jsonl"), &activity) {
             tracing::warn!("cannot write down what was done: {error}");
         }
-    }
-
-    /// The bundles that arrived here, oldest first.
-    pub fn received_bundles(&self) -> Result<Vec<ReceivedBundle>, StoreError> {
-        bundles::read(&self.root.join(RECEIVED))
-    }
-
-    /// Writes down that a bundle arrived.
-    pub fn append_received_bundle(&self, bundle: &ReceivedBundle) -> Result<(), StoreError> {
-        bundles::append(&self.root.join(RECEIVED), bundle)
     }
 
     /// Bytes that may still be written to the disk of the cache.

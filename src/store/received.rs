@@ -1,14 +1,15 @@
 //! Which bundles arrived here: what tells a gap in their numbers, and an older one from a newer.
 
-use super::StoreError;
 use super::facts::{append_lines, whole_lines};
+use super::{Store, StoreError, is_absent};
 use crate::protocol::Uuid;
 use fs_err as fs;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::io::{self, BufReader};
-use std::path::Path;
+use std::io::BufReader;
+
+const BUNDLES: &str = ".airlock/bundles";
+const RECEIVED: &str = ".airlock/bundles/received.jsonl";
 
 /// A bundle that was imported, as far as it went. The same one may be here several times: again
 /// when what had been lacking came.
@@ -22,6 +23,8 @@ pub struct ReceivedBundle {
     pub origin: Uuid,
     /// Whom it was for.
     pub destination: String,
+    /// When it was made, by the clock over there.
+    pub created: jiff::Timestamp,
     /// Its number, counted for one origin and one destination.
     pub sequence: u64,
     /// Earlier numbers of which it has everything again.
@@ -30,16 +33,17 @@ pub struct ReceivedBundle {
     pub complete: bool,
 }
 
+/// More numbers than anybody would ask for again.
+const MOST_GAPS: usize = 1000;
+
 /// The numbers before `sequence` that never arrived, judging by the `received` bundles of one
 /// origin and one destination; `repeats` are those that the bundle at hand brings again. The first
 /// bundle that arrives opens the count.
 pub fn gaps(received: &[ReceivedBundle], sequence: u64, repeats: &BTreeSet<u64>) -> BTreeSet<u64> {
-    /// More numbers than anybody would ask for again.
-    const MOST: usize = 1000;
     let Some(first) = received.iter().map(|bundle| bundle.sequence).min() else { return BTreeSet::new() };
     let arrived: BTreeSet<u64> = received.iter().flat_map(ReceivedBundle::numbers).collect();
     let is_gap = |number: &u64| !arrived.contains(number) && !repeats.contains(number);
-    (first..sequence).rev().filter(is_gap).take(MOST).collect()
+    (first..sequence).rev().filter(is_gap).take(MOST_GAPS).collect()
 }
 
 impl ReceivedBundle {
@@ -50,22 +54,26 @@ impl ReceivedBundle {
     }
 }
 
-pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, StoreError> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
-    let mut all = Vec::new();
-    for line in whole_lines(BufReader::new(file)) {
-        all.extend(serde_json::from_slice::<T>(&line?));
+impl Store {
+    /// The bundles that arrived here, oldest first.
+    pub fn received_bundles(&self) -> Result<Vec<ReceivedBundle>, StoreError> {
+        let file = match fs::File::open(self.root().join(RECEIVED)) {
+            Ok(file) => file,
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut all = Vec::new();
+        for line in whole_lines(BufReader::new(file)) {
+            all.extend(serde_json::from_slice::<ReceivedBundle>(&line?));
+        }
+        Ok(all)
     }
-    Ok(all)
-}
 
-pub(super) fn append(path: &Path, bundle: &impl Serialize) -> Result<(), StoreError> {
-    fs::create_dir_all(path.parent().unwrap_or(path))?;
-    append_lines(path, std::slice::from_ref(bundle))
+    /// Writes down that a bundle arrived.
+    pub fn append_received_bundle(&self, bundle: &ReceivedBundle) -> Result<(), StoreError> {
+        fs::create_dir_all(self.root().join(BUNDLES))?;
+        append_lines(&self.root().join(RECEIVED), std::slice::from_ref(bundle))
+    }
 }
 
 #[cfg(test)]
@@ -79,6 +87,7 @@ mod tests {
             id: GENERAL,
             origin: GENERAL,
             destination: "inside".to_owned(),
+            created: jiff::Timestamp::UNIX_EPOCH,
             sequence,
             repeats: repeats.iter().copied().collect(),
             complete,
