@@ -159,7 +159,9 @@ pub fn gather(files: &[PathBuf], trusted: &[TrustedKey]) -> Result<Vec<Bundle>, 
         });
         let number = volume.number();
         let other = |one: &VolumeFile| (one.path().to_owned(), path.clone());
-        if let Some((one, other)) = bundle.any_volume().filter(|_| bundle.sha256 != volume.layout().index_sha256).map(other) {
+        if let Some((one, other)) =
+            bundle.any_volume().filter(|_| bundle.sha256 != volume.layout().index_sha256).map(other)
+        {
             return Err(GatherError::Differ { one, other });
         }
         if let Some((one, other)) = bundle.volume(number).filter(|one| !is_same(one.path(), path)).map(other) {

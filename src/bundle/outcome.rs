@@ -57,6 +57,9 @@ pub struct Imported {
     pub registries: Vec<Listed>,
     /// Earlier numbers that never arrived.
     pub gaps: BTreeSet<u64>,
+    /// Whether that it arrived was written down by this run.
+    #[serde(skip)]
+    pub(super) recorded: bool,
     /// Whether all of it is here, and all that it builds on, and no number before it is missing.
     pub complete: bool,
 }
@@ -134,6 +137,8 @@ pub enum ListedStatus {
     HeldBack,
     /// What is published is newer.
     Older,
+    /// It would be published, but it is pinned at another tree.
+    Pinned,
     /// Its tarball is not here.
     Absent,
 }
@@ -165,8 +170,15 @@ impl Imported {
             base_missing: Vec::new(),
             registries: Vec::new(),
             gaps: BTreeSet::new(),
+            recorded: false,
             complete: false,
         }
+    }
+
+    /// Whether anything in the cache changed because of it.
+    pub(super) fn changed(&self) -> bool {
+        let listed = self.registries.iter().any(|registry| registry.status == ListedStatus::Published);
+        self.imported > 0 || self.recorded || listed
     }
 
     /// Whether all of its own resources are here.

@@ -27,12 +27,7 @@ pub(super) enum Fault {
 }
 
 /// Verifies a resource of a volume and stages it.
-pub(super) fn receive(
-    store: &Store,
-    limits: &Limits,
-    entry: &Entry,
-    from: (&File, u64),
-) -> Result<Verified, Fault> {
+pub(super) fn receive(store: &Store, limits: &Limits, entry: &Entry, from: (&File, u64)) -> Result<Verified, Fault> {
     let mut staged = store.stage()?;
     let (strict, artifacts) = read(limits, entry, from, Some(&mut staged))?;
     Ok(Verified { staged, resource: entry.resource, strict, artifacts })

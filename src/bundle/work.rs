@@ -16,6 +16,11 @@ const BATCH: usize = 256;
 /// Bytes after which it is.
 const BATCH_BYTES: u64 = 64 << 20;
 
+/// Why a resource of a damaged volume does not come.
+pub(super) const NO_HEADER: &str = "its header is not where it should be, so the volume was damaged on its way";
+/// Why a resource of an absent volume does not come.
+pub(super) const NO_VOLUME: &str = "its volume was not given";
+
 /// What came of the resources of a bundle.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -101,13 +106,8 @@ impl<P: Fn(&Entry) + Sync> Work<'_, P> {
         }
         let (volume, offset) = match place {
             Place::At(volume, offset) => (volume, offset),
-            Place::Damaged => {
-                let why = "its header is not where it should be, so the volume was damaged on its way";
-                return Ok(State::Problem(ProblemKind::Damaged, why.to_owned()));
-            }
-            Place::Absent => {
-                return Ok(State::Problem(ProblemKind::Lacking, "its volume was not given".to_owned()));
-            }
+            Place::Damaged => return Ok(State::Problem(ProblemKind::Damaged, NO_HEADER.to_owned())),
+            Place::Absent => return Ok(State::Problem(ProblemKind::Lacking, NO_VOLUME.to_owned())),
         };
         let from = (volume.file().as_ref(), offset);
         let taken = match self.store {
