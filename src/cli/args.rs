@@ -1,5 +1,6 @@
 //! Flags, and the environment variables that stand for them.
 
+use super::bundle::BundleArgs;
 use super::registries::RegistriesArgs;
 use crate::config::{LogFormat, PrewarmSettings, Settings};
 use clap::builder::{BoolishValueParser, TypedValueParser};
@@ -54,6 +55,8 @@ pub(super) enum Command {
     Registries(RegistriesArgs),
     /// Hash the whole cache again; what is damaged goes to .airlock/quarantine
     Verify(VerifyArgs),
+    /// Make, show and import the bundles that cross the gap, and the keys that sign them
+    Bundle(BundleArgs),
     /// Show the whole way with a sample upstream inside this process, without any network
     Demo(DemoArgs),
     /// Print a completion script
@@ -203,6 +206,7 @@ impl Command {
             Self::Misses(args) => Settings { json: args.json, ..common },
             Self::Registries(args) => args.settings(common),
             Self::Verify(args) => Settings { jobs: args.jobs, json: args.json, ..common },
+            Self::Bundle(args) => args.settings(common),
             Self::Demo(args) => Settings { listen: args.listen, ..common },
             Self::Completions { .. } | Self::Man { .. } => common,
         }

@@ -4,6 +4,7 @@
 //! but something is missing, failed or damaged; 2 wrong usage, or it could not even start.
 
 mod args;
+mod bundle;
 mod completions;
 mod demo;
 mod misses;
@@ -72,6 +73,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
         Command::Registries(args) => block_on(registries::run(&config, args)),
         Command::Verify(_) => verify::run(&config),
+        Command::Bundle(args) => bundle::run(&config, args),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => completions::man(&folder),
     }

@@ -23,7 +23,7 @@ fn aligned(line: &[String], widths: &[usize]) -> String {
 }
 
 /// What came from a registry or a client must not steer the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }
 
