@@ -20,6 +20,10 @@ pub const POINTS: &[&str] = &[
     "prewarm.planned",
     "prewarm.package",
     "prewarm.done",
+    "export.hashed",
+    "export.packed",
+    "export.recorded",
+    "export.renamed",
 ];
 
 /// Kills the process if this point is armed.

@@ -1,5 +1,6 @@
 //! Flags, and the environment variables that stand for them.
 
+use super::bundle::BundleArgs;
 use crate::config::{LogFormat, PrewarmSettings, Settings};
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -51,6 +52,8 @@ pub(super) enum Command {
     Misses(MissesArgs),
     /// Hash the whole cache again; what is damaged goes to .airlock/quarantine
     Verify(VerifyArgs),
+    /// Make bundles that cross the gap, and the keys that sign them
+    Bundle(BundleArgs),
     /// Show the whole way with a sample upstream inside this process, without any network
     Demo(DemoArgs),
     /// Print a completion script
@@ -79,11 +82,11 @@ pub(super) struct ServeArgs {
 }
 
 #[derive(Debug, clap::Args)]
-struct Upstream {
+pub(super) struct Upstream {
     /// Package server to fetch from; repeat for more, asked in order [default:
     /// the official one, pkg.julialang.org]
     #[arg(long, env = "AIRLOCK_UPSTREAM", value_name = "URL", value_delimiter = ',')]
-    upstream: Vec<String>,
+    pub(super) upstream: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -196,6 +199,7 @@ impl Command {
             Self::Prewarm(args) => args.settings(common),
             Self::Misses(args) => Settings { json: args.json, ..common },
             Self::Verify(args) => Settings { jobs: args.jobs, json: args.json, ..common },
+            Self::Bundle(args) => args.settings(common),
             Self::Demo(args) => Settings { listen: args.listen, ..common },
             Self::Completions { .. } | Self::Man { .. } => common,
         }
@@ -218,11 +222,11 @@ impl PrewarmArgs {
 /// What a variable of the environment may say for a flag: `1`, `true`, `yes`, `on` and their
 /// opposites, which win over the file. Anything else, an empty text too, is wrong usage: it must not
 /// be guessed whether a machine is meant to be offline.
-fn switch() -> impl TypedValueParser<Value = bool> {
+pub(super) fn switch() -> impl TypedValueParser<Value = bool> {
     BoolishValueParser::new()
 }
 
-fn some(values: &[String]) -> Option<Vec<String>> {
+pub(super) fn some(values: &[String]) -> Option<Vec<String>> {
     (!values.is_empty()).then(|| values.to_vec())
 }
 

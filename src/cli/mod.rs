@@ -4,6 +4,7 @@
 //! but something is missing, failed or damaged; 2 wrong usage, or it could not even start.
 
 mod args;
+mod bundle;
 mod completions;
 mod demo;
 mod misses;
@@ -70,6 +71,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Demo(args) => block_on(demo::run(config, args.exit, args.upstream_only)),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
         Command::Verify(_) => verify::run(&config),
+        Command::Bundle(args) => bundle::run(&config, args),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => completions::man(&folder),
     }

@@ -15,6 +15,7 @@
 //!     site               a random uuid: which cache this is
 //!     pins               registries that stay at one tree, written as a listing
 //!     activity.jsonl     what was done here, when
+//!     bundles/sent/      the index of each bundle that was exported, by destination
 //! ```
 //!
 //! A resource that can be seen is whole: it was written elsewhere, verified, synced and renamed
@@ -22,6 +23,7 @@
 //! off the async threads.
 
 mod activity;
+mod bundles;
 mod facts;
 mod generations;
 mod lock;
