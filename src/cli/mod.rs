@@ -10,6 +10,7 @@ mod demo;
 mod misses;
 mod prewarm;
 mod progress;
+mod registries;
 mod serve;
 mod table;
 mod verify;
@@ -70,6 +71,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Prewarm(args) => block_on(prewarm::run(&config, args.paths)),
         Command::Demo(args) => block_on(demo::run(config, args.exit, args.upstream_only)),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
+        Command::Registries(args) => block_on(registries::run(&config, args)),
         Command::Verify(_) => verify::run(&config),
         Command::Bundle(args) => bundle::run(&config, args),
         Command::Completions { shell } => completions::run(shell),

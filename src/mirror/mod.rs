@@ -17,6 +17,7 @@ mod receive;
 mod refusal;
 mod registries;
 mod rescan;
+mod steer;
 mod writer;
 
 pub use body::read;
@@ -27,6 +28,7 @@ pub use names::{LoadError, Name, load_registry};
 pub use patience::Patience;
 pub use refusal::Refusal;
 pub use registries::{ListingAnswer, RegistryProblem};
+pub use steer::SteerError;
 
 use crate::config::Config;
 use crate::protocol::Resource;

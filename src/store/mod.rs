@@ -35,12 +35,12 @@ mod walk;
 
 pub use activity::{Action, Activity};
 pub use facts::{Fact, HeldArtifact, Stamp};
-pub use generations::{Generation, is_superseded};
+pub use generations::{DISK, Generation, PIN, ROLLBACK, is_superseded};
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
 pub use stage::Staged;
 
-use crate::protocol::{Flavor, Kind, Listing, Resource, TreeHash, Uuid};
+use crate::protocol::{Flavor, Kind, Listing, RegistryTree, Resource, TreeHash, Uuid};
 use facts::Facts;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
@@ -269,8 +269,9 @@ impl Store {
         Ok(Lock::acquire(&self.root.join(".airlock/locks/listings"))?)
     }
 
-    /// A published listing, with pinned registries at their pins, and without the registries whose
-    /// tarball is not here.
+    /// A published listing. Pinned registries are at their pins, also when another tool has
+    /// replaced the file. A registry whose tarball is not here, because it was damaged or has not
+    /// arrived yet, is at the last tree before that is here; without one it is left out.
     pub fn listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
         let Some(mut listing) = self.read_listing(flavor.file_name())? else { return Ok(None) };
         for pin in self.pins()?.iter() {
@@ -278,7 +279,19 @@ impl Store {
                 listing.set(pin);
             }
         }
-        listing.retain(|registry| self.has(&registry.into()));
+        let absent: Vec<_> = listing.iter().filter(|&registry| !self.has(&registry.into())).collect();
+        if !absent.is_empty() {
+            let log = self.generations()?;
+            for registry in absent {
+                let mut earlier =
+                    log.iter().rev().filter(|entry| (entry.uuid, entry.flavor) == (registry.uuid, flavor));
+                let mut trees = earlier.by_ref().map(|entry| RegistryTree { uuid: entry.uuid, tree: entry.tree });
+                match trees.find(|&registry| self.has(&registry.into())) {
+                    Some(earlier) => listing.set(earlier),
+                    None => listing.retain(|listed| listed != registry),
+                }
+            }
+        }
         Ok(Some(listing).filter(|listing| !listing.is_empty()))
     }
 
