@@ -1,7 +1,10 @@
 //! `airlock bundle …`: what makes, shows and takes in the files that cross the gap.
 
+mod export;
 mod import;
 mod inspect;
+mod keygen;
+mod password;
 mod shown;
 
 use super::Outcome;
@@ -25,6 +28,10 @@ enum Action {
     Inspect(inspect::InspectArgs),
     /// Take a bundle into the cache directory
     Import(import::ImportArgs),
+    /// Pack a bundle: what the other side lacks, or everything
+    Export(Box<export::ExportArgs>),
+    /// Make a pair of keys that signs bundles, in minisign's formats
+    Keygen(keygen::KeygenArgs),
 }
 
 impl BundleArgs {
@@ -32,6 +39,8 @@ impl BundleArgs {
         match &self.action {
             Action::Inspect(args) => args.settings(common),
             Action::Import(args) => args.settings(common),
+            Action::Export(args) => args.settings(common),
+            Action::Keygen(_) => common,
         }
     }
 }
@@ -40,6 +49,8 @@ pub(super) fn run(config: &Config, args: BundleArgs) -> anyhow::Result<Outcome> 
     match args.action {
         Action::Inspect(args) => inspect::run(config, &args),
         Action::Import(args) => import::run(config, &args),
+        Action::Export(args) => super::block_on(export::run(config, *args)),
+        Action::Keygen(args) => keygen::run(&args),
     }
 }
 
