@@ -175,6 +175,9 @@ fn advice(bundle: &Imported) -> Vec<String> {
             named.join(", ")
         ));
     }
+    if bundle.registries.iter().any(|registry| registry.moved_back) {
+        lines.push("its registries were moved back to it, as --allow-rollback says".to_owned());
+    }
     if bundle.registries.iter().any(|registry| registry.status == ListedStatus::Older) {
         lines.push("it is older than what is published; --allow-rollback moves the registries back to it".to_owned());
     }
