@@ -186,7 +186,7 @@ impl Pack {
         let out = self.out(last + 1);
         let layout = self.lay_out(chosen, &hashed, last + 1, &out)?;
         if self.order.dry_run {
-            return Ok(self.exported(&layout, Vec::new()));
+            return Ok(self.exported(&layout, &out, Vec::new()));
         }
         self.watch.step(Step::Packing { files: hashed.len() });
         let parts = Parts::write(store, &self.order, &out, &layout, &hashed, &*self.watch)?;
@@ -198,7 +198,7 @@ impl Pack {
         fault::point("export.recorded");
         let files = parts.publish()?;
         fault::point("export.renamed");
-        let exported = self.exported(&layout, files);
+        let exported = self.exported(&layout, &out, files);
         store.note(Action::Export, exported.complete, exported.summary());
         Ok(exported)
     }
@@ -275,7 +275,7 @@ impl Pack {
         Ok(())
     }
 
-    fn exported(&self, layout: &Layout, files: Vec<PathBuf>) -> Exported {
+    fn exported(&self, layout: &Layout, out: &Path, files: Vec<PathBuf>) -> Exported {
         let index = &layout.index;
         let numbers = 1..=u32::try_from(index.volumes.len()).unwrap_or(u32::MAX);
         let packages = index.resources.iter().filter(|entry| entry.resource.kind() == Kind::Package);
@@ -284,7 +284,7 @@ impl Pack {
             version: entry.version.clone(),
             replaces: entry.replaces.as_ref().map(|replaced| replaced.0.clone()),
         });
-        let volume = |volume: &crate::exchange::Volume| folder_of(&self.order.out).join(&volume.file);
+        let volume = |volume: &crate::exchange::Volume| out.with_file_name(&volume.file);
         Exported {
             dry_run: self.order.dry_run,
             id: index.id,

@@ -209,3 +209,35 @@ async fn a_cache_that_cannot_be_written_is_one_clear_line() {
     assert_eq!((code, text.lines().count()), (Some(2), 1), "{text}");
     assert!(text.contains("/proc/airlock"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_point_an_export_leaves_nothing_half_and_the_next_one_completes() {
+    for point in POINTS.iter().filter(|point| point.starts_with("export.")) {
+        let scene = crate::bundle_export::outside().await;
+        let out = scene.folder.path().join("out");
+        fs_err::create_dir(&out).unwrap();
+        let visible = || -> Vec<String> {
+            let names = fs_err::read_dir(&out).unwrap().map(|name| name.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| !name.ends_with(".part")).map(|name| format!("out/{name}")).collect()
+        };
+        let mut export = command(scene.folder.path());
+        export.args(["bundle", "export", "out"]).env("AIRLOCK_FAULT", point);
+        let killed = tokio::time::timeout(LONG, export.output()).await.unwrap().unwrap();
+        assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
+        let before = visible();
+        assert!(before.is_empty() || *point == "export.renamed", "{point}: {before:?}");
+        before.iter().for_each(|file| drop(crate::bundle_export::unpack(&scene, &[file])));
+        let again = run(scene.folder.path(), &["bundle", "export", "out"]).await;
+        assert!(again.status.success(), "{point}: {:?}", said(&again));
+        assert_whole(&scene.cache(), point);
+        let after = visible();
+        assert_eq!(after.len(), before.len() + 1, "{point}: {after:?}");
+        assert_eq!(fs_err::read_dir(&out).unwrap().count(), after.len(), "{point}: parts are left");
+        // A number that was recorded is not given again, whether or not its files got their names.
+        let store = Store::open(&scene.cache()).unwrap();
+        let recorded = usize::from(matches!(*point, "export.recorded" | "export.renamed"));
+        assert_eq!(store.sent("all").unwrap().len(), recorded + 1, "{point}");
+        let last = format!("out/airlock-all-{:06}.tar", recorded + 1);
+        crate::bundle_export::unpack(&scene, &[&last]);
+    }
+}

@@ -4,6 +4,7 @@
 
 mod binary;
 mod bundle_import;
+mod bundle_export;
 mod cli;
 mod closed_network;
 mod crash;
