@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as the test may")]
 
 mod binary;
-mod bundle_import;
 mod bundle_export;
+mod bundle_import;
 mod cli;
 mod closed_network;
 mod crash;
 mod disk;
+mod doctor;
 mod flights;
 mod http;
 mod julia_client;
@@ -17,9 +18,12 @@ mod layers;
 mod patience;
 mod prewarm;
 mod registries;
+mod rsync;
 mod secrets;
 mod steer;
 mod support;
 mod tree_data;
 mod tree_props;
 mod trust;
+mod view;
+mod view_data;

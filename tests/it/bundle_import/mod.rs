@@ -122,6 +122,7 @@ async fn volumes_in_any_order_come_in_and_the_second_time_nothing_changes() {
         let listing = fs::read(inside.path().join("cache").join(flavor.file_name())).unwrap();
         assert_eq!(&listing[..], &site.body("/registries").unwrap()[..]);
     }
+    assert_eq!(inside.store().served_platforms().unwrap(), ["all"]);
     let package = of_kind(&site, Kind::Package);
     assert_eq!(fs::read(inside.store().path(&package)).unwrap(), *site.body(&package.to_string()).unwrap());
 
