@@ -203,7 +203,7 @@ impl Pack {
         Ok(exported)
     }
 
-    /// Hashes what was chosen; what is damaged is chosen no more.
+    /// Hashes what was chosen; what is unfit is chosen no more.
     fn hash(&self, chosen: &mut Chosen) -> Result<Vec<Hashed>, ExportError> {
         self.watch.step(Step::Hashing { files: chosen.resources.len() });
         let mut hashed = Vec::new();
@@ -212,7 +212,7 @@ impl Pack {
                 Ok(good) => hashed.push(good),
                 Err(why) => {
                     let what = chosen.label(&self.mirror, &resource);
-                    chosen.damaged(what, &resource, &why);
+                    chosen.unfit(what, &resource, &why);
                 }
             }
         }
