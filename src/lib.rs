@@ -7,6 +7,7 @@ pub mod bundle;
 pub mod cli;
 pub mod closure;
 pub mod config;
+pub mod doctor;
 pub mod exchange;
 pub mod fault;
 pub mod julia;

@@ -7,6 +7,7 @@ mod args;
 mod bundle;
 mod completions;
 mod demo;
+mod doctor;
 mod misses;
 mod prewarm;
 mod progress;
@@ -74,6 +75,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Registries(args) => block_on(registries::run(&config, args)),
         Command::Verify(_) => verify::run(&config),
         Command::Bundle(args) => bundle::run(&config, args),
+        Command::Doctor(args) => block_on(doctor::run(&config, args)),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => completions::man(&folder),
     }

@@ -188,11 +188,7 @@ impl Plan {
 
 impl Selection {
     fn wants(&self, artifact: &HeldArtifact) -> bool {
-        let applies = match (&self.platforms, &artifact.platform) {
-            (Platforms::All, _) | (_, None) => true,
-            (Platforms::Some(platforms), Some(tags)) => platforms.iter().any(|platform| platform.matches(tags)),
-        };
-        applies && (self.lazy || !artifact.lazy)
+        self.platforms.match_tags(artifact.platform.as_ref()) && (self.lazy || !artifact.lazy)
     }
 }
 

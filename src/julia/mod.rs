@@ -4,6 +4,7 @@
 //! names it in the error; what is here knows only the line.
 
 mod artifacts;
+mod derived_registry;
 mod error;
 mod files;
 mod manifest;
@@ -19,6 +20,7 @@ pub mod stdlib;
 mod version;
 
 pub use artifacts::{Artifact, ArtifactsToml, Download, Tags};
+pub use derived_registry::{DerivedRegistry, Here, KeptRegistry, RegistryFiles};
 pub use error::{FormatError, Problem};
 pub use files::{FileKind, SniffError};
 pub use manifest::{Manifest, ManifestEntry, Origin};

@@ -95,6 +95,7 @@ fn request(inventory: BTreeSet<Resource>) -> Request {
         site: airlock::protocol::GENERAL,
         name: "site-b".into(),
         platforms: vec!["x86_64-linux-gnu".into()],
+        julia: Vec::new(),
         registries: BTreeSet::new(),
         inventory,
         misses: Vec::new(),

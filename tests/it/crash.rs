@@ -53,7 +53,9 @@ async fn serve(scene: &Scene, point: &str, offline: bool) -> std::process::ExitS
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_point_prewarm_harms_nothing_and_goes_on() {
-    for point in POINTS.iter().filter(|point| **point != "misses.appended" && !point.starts_with("export.")) {
+    let elsewhere =
+        |point: &str| point == "misses.appended" || point.starts_with("view.") || point.starts_with("export.");
+    for point in POINTS.iter().filter(|point| !elsewhere(point)) {
         let scene = Scene::new().await;
         let killed = prewarm(&scene, Some(point)).await;
         assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
@@ -82,6 +84,30 @@ async fn killed_while_it_writes_a_miss_a_server_loses_none() {
     assert_eq!(serve(&scene, "misses.appended", true).await.signal(), Some(9));
     let store = Store::open(&scene.cache()).unwrap();
     assert_eq!(store.misses().read().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_it_lists_what_is_here_a_server_lists_nothing_else() {
+    for point in POINTS.iter().filter(|point| point.starts_with("view.")) {
+        let scene = Scene::new().await;
+        crate::view::carry(&scene.cache(), &crate::view::CLOSURE);
+        let start = |fault: Option<&str>| {
+            let mut serve = command(scene.folder.path());
+            serve.args(["serve", "--offline", "--listen", "127.0.0.1:0"]);
+            serve.envs(fault.map(|point| ("AIRLOCK_FAULT", point)));
+            serve
+        };
+        let mut serving = start(Some(point)).spawn().unwrap();
+        let killed = tokio::time::timeout(LONG, serving.wait()).await.unwrap().unwrap();
+        assert_eq!(killed.signal(), Some(9), "{point} was never reached");
+        assert_whole(&scene.cache(), point);
+        let store = Store::open(&scene.cache()).unwrap();
+        assert!(store.is_view_whole().unwrap(), "{point}: lists what is not here");
+        drop(store);
+        let mut serving = Serving::start(start(None)).await;
+        serving.hears("lists only what is here now: 4 versions of 4 packages").await;
+        assert!(serving.stop(rustix::process::Signal::TERM).await.success());
+    }
 }
 
 /// Runs a script in a mount namespace of its own, with a small file system at `cache`.

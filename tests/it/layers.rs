@@ -19,6 +19,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("closure", 4, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
     ("sample", 4, &["axum", "reqwest", "clap", "anyhow"]),
     ("verify", 4, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
+    ("doctor", 4, &["axum", "clap", "anyhow"]),
     ("prewarm", 5, &["axum", "reqwest", "clap", "anyhow"]),
     ("bundle", 5, &["axum", "reqwest", "clap", "anyhow"]),
     ("cli", 6, &[]),
