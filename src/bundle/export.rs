@@ -9,7 +9,7 @@ use super::{KeyId, Step, Watch, describe, sbom};
 use crate::closure::{Catalogue, Content, Input, grant, read_inputs};
 use crate::exchange::{BundleIndex, INDEX_FORMAT, Request, Sha256, Uncarried, UncarriedKind};
 use crate::fault;
-use crate::julia::{FileKind, MissList, MissListEntry, Platforms};
+use crate::julia::{FileKind, MissList, MissListEntry, Version};
 use crate::mirror::{Mirror, blocking};
 use crate::prewarm;
 use crate::protocol::{Flavor, Kind, Resource, Uuid};
@@ -124,7 +124,8 @@ fn wanted(mirror: &Mirror, request: &Request) -> (Input, Vec<Uncarried>) {
         version: miss.version.clone(),
     });
     let damaged = request.damaged.iter().map(|it| MissListEntry { resource: it.resource, name: None, version: None });
-    let granted = grant(&request.wishes, &[], &catalogues(mirror, request));
+    let julias: Vec<Version> = request.julia.iter().filter_map(|version| version.parse().ok()).collect();
+    let granted = grant(&request.wishes, &julias, &catalogues(mirror, request));
     let wishes = granted.packages.into_iter().map(|(resource, package)| MissListEntry {
         resource,
         name: package.name,
@@ -203,7 +204,7 @@ impl Pack {
         Ok(exported)
     }
 
-    /// Hashes what was chosen; what is damaged is chosen no more.
+    /// Hashes what was chosen; what is unfit is chosen no more.
     fn hash(&self, chosen: &mut Chosen) -> Result<Vec<Hashed>, ExportError> {
         self.watch.step(Step::Hashing { files: chosen.resources.len() });
         let mut hashed = Vec::new();
@@ -212,7 +213,7 @@ impl Pack {
                 Ok(good) => hashed.push(good),
                 Err(why) => {
                     let what = chosen.label(&self.mirror, &resource);
-                    chosen.damaged(what, &resource, &why);
+                    chosen.unfit(what, &resource, &why);
                 }
             }
         }
@@ -242,7 +243,7 @@ impl Pack {
             sequence: number,
             repeats: chosen.repeats,
             builds_on: chosen.base,
-            platforms: platforms(&self.order.platforms),
+            platforms: self.order.platforms.names(),
             registries: chosen.registries,
             resources: entries,
             volumes: Vec::new(),
@@ -324,13 +325,6 @@ fn random_id() -> Result<Uuid, ExportError> {
 /// Headers of a tar know no parts of a second.
 fn whole_second(time: jiff::Timestamp) -> jiff::Timestamp {
     jiff::Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
-fn platforms(platforms: &Platforms) -> Vec<String> {
-    match platforms {
-        Platforms::All => vec!["all".to_owned()],
-        Platforms::Some(platforms) => platforms.iter().map(ToString::to_string).collect(),
-    }
 }
 
 fn sha256(bytes: &[u8]) -> Sha256 {

@@ -398,7 +398,7 @@ mod tests {
         more["more"] = json!(1);
         assert!(matches!(parse(&more), Err(IndexError::Json(_))), "an unknown key");
         assert_eq!(with("/airlock_bundle", json!(2)), Err(IndexError::Format(2)));
-        for bad in [&b""[..], b"[]", b"null", b"{}", b"\xff", &[b'['; 100_000]] {
+        for bad in [&b""[..], b"[]", b"null", b"{}", b"\xff", &vec![b'['; 100_000]] {
             assert!(matches!(BundleIndex::parse(bad), Err(IndexError::Json(_))));
         }
     }
