@@ -80,7 +80,7 @@ impl Packing {
         self
     }
 
-    pub(crate) fn from_origin(mut self, digit: u8) -> Self {
+    pub(crate) fn of_origin(mut self, digit: u8) -> Self {
         self.index.origin = uuid(digit);
         self.index.id = uuid(digit + 50);
         self
