@@ -1,5 +1,6 @@
 //! Flags, and the environment variables that stand for them.
 
+use super::bundle::BundleArgs;
 use super::check::CheckArgs;
 use super::doctor::DoctorArgs;
 use super::gc::GcArgs;
@@ -66,6 +67,8 @@ pub(super) enum Command {
     Gc(GcArgs),
     /// Hash the whole cache again; what is damaged goes to .airlock/quarantine
     Verify(VerifyArgs),
+    /// Make, show and import the bundles that cross the gap, and the keys that sign them
+    Bundle(BundleArgs),
     /// Examine this host: does its Julia see the package server, and what to do where not
     Doctor(DoctorArgs),
     /// Show the whole way with a sample upstream inside this process, without any network
@@ -110,7 +113,7 @@ pub(super) struct Upstream {
     /// Package server to fetch from; repeat for more, asked in order [default:
     /// the official one, pkg.julialang.org]
     #[arg(long, env = "AIRLOCK_UPSTREAM", value_name = "URL", value_delimiter = ',')]
-    upstream: Vec<String>,
+    pub(super) upstream: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -278,6 +281,7 @@ impl Command {
             Self::Status(args) => args.settings(common),
             Self::Gc(args) => args.settings(common),
             Self::Verify(args) => Settings { jobs: args.jobs, json: args.json, ..common },
+            Self::Bundle(args) => args.settings(common),
             Self::Doctor(args) => Settings { json: args.json, ..common },
             Self::Demo(args) => Settings { listen: args.listen, ..common },
             Self::Completions { .. } | Self::Man { .. } => common,

@@ -4,6 +4,7 @@
 //! but something is missing, failed or damaged; 2 wrong usage, or it could not even start.
 
 mod args;
+mod bundle;
 mod check;
 mod completions;
 mod demo;
@@ -80,6 +81,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Request(args) => request::run(&config, args.action.unwrap_or_default()),
         Command::Registries(args) => block_on(registries::run(&config, args)),
         Command::Verify(_) => verify::run(&config),
+        Command::Bundle(args) => bundle::run(&config, args),
         Command::Gc(args) => gc::run(&config, args),
         Command::Status(_) => status::run(&config),
         Command::Doctor(args) => block_on(doctor::run(&config, args)),

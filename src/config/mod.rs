@@ -7,8 +7,8 @@
 mod settings;
 
 pub use settings::{
-    LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings, RequestSettings, ServerSettings, Settings,
-    Show, Span, ViewSettings,
+    BundleSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings, RequestSettings,
+    ServerSettings, Settings, Show, Span, ViewSettings,
 };
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -45,6 +45,8 @@ pub struct Config {
     pub prewarm: Prewarm,
     /// What this site is called in requests, if somebody said.
     pub site_name: Option<String>,
+    /// For bundles.
+    pub bundle: Bundle,
     /// For the HTTP server.
     pub server: Server,
     /// For the mirror.
@@ -68,6 +70,19 @@ pub struct Prewarm {
     pub allow_unmirrorable: bool,
     /// How often a resource is tried, at least 1.
     pub attempts: u32,
+}
+
+/// How bundles are made, and which are trusted.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// Whom they are for, if somebody said.
+    pub destination: Option<String>,
+    /// Bytes of the largest volume; `None` for one volume of any size.
+    pub volume_size: Option<u64>,
+    /// File of the secret key that signs them.
+    pub sign_key: Option<PathBuf>,
+    /// Public keys as text, or files of them.
+    pub trusted_keys: Vec<String>,
 }
 
 /// Bounds of the HTTP server.
@@ -173,6 +188,7 @@ impl Config {
             jobs: flags.jobs.or(file.jobs),
             prewarm: Prewarm::new(flags.prewarm, file.prewarm),
             site_name: flags.request.name.or(file.request.name),
+            bundle: Bundle::new(flags.bundle, file.bundle),
             server: Server::new(file.server)?,
             mirror: Mirror::new(&file.mirror),
             view: View::new(flags.view, file.view, offline),
@@ -237,6 +253,17 @@ impl Prewarm {
             dry_run: flags.dry_run.or(file.dry_run).unwrap_or(false),
             allow_unmirrorable: flags.allow_unmirrorable.or(file.allow_unmirrorable).unwrap_or(false),
             attempts: flags.attempts.or(file.attempts).unwrap_or(5),
+        }
+    }
+}
+
+impl Bundle {
+    fn new(flags: BundleSettings, file: BundleSettings) -> Self {
+        Self {
+            destination: flags.destination.or(file.destination),
+            volume_size: flags.volume_size.or(file.volume_size).map(|size| size.as_u64()),
+            sign_key: flags.sign_key.or(file.sign_key),
+            trusted_keys: flags.trusted_keys.or(file.trusted_keys).unwrap_or_default(),
         }
     }
 }

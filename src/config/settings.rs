@@ -33,6 +33,8 @@ pub struct Settings {
     pub prewarm: PrewarmSettings,
     /// `[request]`
     pub request: RequestSettings,
+    /// `[bundle]`
+    pub bundle: BundleSettings,
     /// `[server]`
     pub server: ServerSettings,
     /// `[mirror]`
@@ -65,6 +67,20 @@ pub struct PrewarmSettings {
 pub struct RequestSettings {
     /// What this site is called: the destination of bundles for it.
     pub name: Option<String>,
+}
+
+/// `[bundle]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BundleSettings {
+    /// Whom bundles are for, unless a request says.
+    pub destination: Option<String>,
+    /// Largest volume.
+    pub volume_size: Option<ByteSize>,
+    /// File of the secret key that signs.
+    pub sign_key: Option<PathBuf>,
+    /// Public keys whose signatures count: `RW…`, or files of them.
+    pub trusted_keys: Option<Vec<String>>,
 }
 
 /// `[server]`

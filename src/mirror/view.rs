@@ -255,7 +255,7 @@ impl Mirror {
         if self.store.fact(&place.into())?.is_none() {
             let mut staged = self.store.stage()?;
             staged.write_all(&tarball).map_err(StoreError::from)?;
-            self.store.publish_derived(staged, place)?;
+            self.store.publish_derived(&staged, place)?;
         }
         Ok(Derived {
             time: jiff::Timestamp::now(),

@@ -19,6 +19,8 @@
 //!     pins               registries that stay at one tree, written as a listing
 //!     julia-versions     which versions of Julia its clients run
 //!     activity.jsonl     what was done here, when
+//!     bundles/sent/      the index of each bundle that was exported, by destination
+//!     bundles/received.jsonl   which bundles arrived here
 //! ```
 //!
 //! A resource that can be seen is whole: it was written elsewhere, verified, synced and renamed
@@ -26,6 +28,7 @@
 //! off the async threads.
 
 mod activity;
+mod bundles;
 mod facts;
 mod generations;
 mod julias;
@@ -34,6 +37,7 @@ mod misses;
 mod platforms;
 mod publish;
 mod quarantine;
+mod received;
 mod remove;
 mod signature;
 mod stage;
@@ -47,6 +51,7 @@ pub use facts::{Fact, HeldArtifact, Stamp};
 pub use generations::{DISK, Generation, PIN, ROLLBACK, is_superseded};
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
+pub use received::{ReceivedBundle, gaps};
 pub use remove::Removal;
 pub use signature::Signature;
 pub use stage::Staged;
@@ -124,6 +129,19 @@ pub enum Lookup {
     Verified(OpenFile, Fact),
     /// A file that came another way and must be verified before its first use.
     Unverified(OpenFile),
+}
+
+/// A staged file that is what its name says.
+#[derive(Debug)]
+pub struct Verified {
+    /// The file.
+    pub staged: Staged,
+    /// Its name.
+    pub resource: Resource,
+    /// Its strict tree hash; its name is this or the lenient one.
+    pub strict: TreeHash,
+    /// The artifacts that it names.
+    pub artifacts: Vec<HeldArtifact>,
 }
 
 /// An open resource.
@@ -244,23 +262,41 @@ impl Store {
         strict: TreeHash,
         artifacts: &[HeldArtifact],
     ) -> Result<(), StoreError> {
+        let verified = Verified { staged, resource: *resource, strict, artifacts: artifacts.to_vec() };
+        self.publish_all(vec![verified]).into_iter().collect()
+    }
+
+    /// Publishes verified files in one commit, each as [`Store::publish`] does. The results are in
+    /// the order of the files.
+    pub fn publish_all(&self, all: Vec<Verified>) -> Vec<Result<(), StoreError>> {
         crate::fault::point("publish.verified");
-        let mut names = vec![*resource];
-        if resource.tree() != strict {
-            names.push(resource.with_tree(strict));
-        }
-        let verified = staged.file();
-        self.publisher.publish(staged, names.iter().map(|name| self.root_path(name)).collect())?;
-        crate::fault::point("publish.done");
-        let stamp = Stamp::of(&verified.metadata()?);
-        for name in names {
-            // What was there already is another file, which nobody may have verified.
-            if fs::metadata(self.root_path(&name)).is_ok_and(|there| Stamp::of(&there) == stamp) {
-                self.facts.remember(Fact { resource: name, stamp, strict, artifacts: artifacts.to_vec() });
+        let mut known = Vec::with_capacity(all.len());
+        let mut files = Vec::with_capacity(all.len());
+        for Verified { staged, resource, strict, artifacts } in all {
+            let mut names = vec![resource];
+            if resource.tree() != strict {
+                names.push(resource.with_tree(strict));
             }
+            let paths = names.iter().map(|name| self.root_path(name)).collect();
+            known.push((staged.file(), names, strict, artifacts));
+            files.push((staged, paths));
         }
+        let published = self.publisher.publish(files);
+        crate::fault::point("publish.done");
+        let remembered = published.into_iter().zip(known).map(|(published, (file, names, strict, artifacts))| {
+            published?;
+            let stamp = Stamp::of(&file.metadata()?);
+            for name in names {
+                // What was there already is another file, which nobody may have verified.
+                if fs::metadata(self.root_path(&name)).is_ok_and(|there| Stamp::of(&there) == stamp) {
+                    self.facts.remember(Fact { resource: name, stamp, strict, artifacts: artifacts.clone() });
+                }
+            }
+            Ok(())
+        });
+        let results = remembered.collect();
         crate::fault::point("facts.appended");
-        Ok(())
+        results
     }
 
     /// Remembers that a file that was already here is what its name says: in this process for
@@ -378,6 +414,12 @@ impl Store {
         if let Err(error) = activity::append(&self.root.join(".airlock/activity.jsonl"), &activity) {
             tracing::warn!("cannot write down what was done: {error}");
         }
+    }
+
+    /// Bytes that may still be written to the disk of the cache.
+    pub fn free_bytes(&self) -> Result<u64, StoreError> {
+        let disk = rustix::fs::statvfs(&self.root).map_err(io::Error::from)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// The ledger of misses.

@@ -96,10 +96,10 @@ impl Store {
 
     /// Publishes the tarball of a derived registry, whose strict tree hash is the registry's tree,
     /// in place of one that may be damaged: the same tree always has the same bytes.
-    pub fn publish_derived(&self, staged: Staged, registry: RegistryTree) -> Result<(), StoreError> {
+    pub fn publish_derived(&self, staged: &Staged, registry: RegistryTree) -> Result<(), StoreError> {
         let (resource, file) = (Resource::from(registry), staged.file());
         fs::create_dir_all(self.view(&format!("registry/{}", registry.uuid)))?;
-        publish::replace(&staged, &self.view(&resource.relative_path()))?;
+        publish::replace(staged, &self.view(&resource.relative_path()))?;
         let stamp = Stamp::of(&file.metadata()?);
         self.facts.remember(Fact { resource, stamp, strict: registry.tree, artifacts: Vec::new() });
         crate::fault::point("view.published");
@@ -199,7 +199,7 @@ mod tests {
         let registry = RegistryTree { uuid: GENERAL, tree: tree(number) };
         let mut staged = store.stage().unwrap();
         staged.write_all(&[number]).unwrap();
-        store.publish_derived(staged, registry).unwrap();
+        store.publish_derived(&staged, registry).unwrap();
         let time = jiff::Timestamp::now() - jiff::SignedDuration::try_from(age).unwrap();
         let derived = Derived { time, uuid: GENERAL, tree: tree(number), from: tree(0), packages: 1, versions: 2 };
         let listing: Listing = [registry].into_iter().collect();

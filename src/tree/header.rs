@@ -4,20 +4,25 @@
 //! may end with a space or NUL) and strict where it is.
 
 /// Length of a tar block; everything is padded to it.
-pub(super) const BLOCK: usize = 512;
+pub const BLOCK: usize = 512;
 
 /// The fields that matter, not yet checked against each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) path: Vec<u8>,
-    pub(super) link: Vec<u8>,
-    pub(super) mode: u64,
-    pub(super) size: u64,
-    pub(super) type_flag: u8,
+pub struct Header {
+    /// The name, its prefix included.
+    pub path: Vec<u8>,
+    /// The target of a link.
+    pub link: Vec<u8>,
+    /// The permissions.
+    pub mode: u64,
+    /// Bytes of content that follow, without their padding.
+    pub size: u64,
+    /// What it is: `0` or NUL for a regular file.
+    pub type_flag: u8,
 }
 
 /// Reads a header block that is not all zeros.
-pub(super) fn parse(block: &[u8; BLOCK]) -> Result<Header, &'static str> {
+pub fn parse(block: &[u8; BLOCK]) -> Result<Header, &'static str> {
     check_version(text(&block[263..265]))?;
     let sum = octal(&block[148..156]).ok_or("malformed checksum, so this is not a tar archive")?;
     if sum != checksum(block) {

@@ -20,6 +20,7 @@ use std::io::Read;
 use std::thread;
 
 pub use error::TreeError;
+pub use header::{BLOCK as TAR_BLOCK, Header as TarHeader, parse as read_tar_header};
 pub use limits::Limits;
 pub use write::{TarEntry, WriteError, write_tar_gz};
 

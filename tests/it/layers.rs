@@ -25,11 +25,12 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("doctor", 4, &["axum", "clap", "anyhow"]),
     ("prewarm", 5, &["axum", "reqwest", "clap", "anyhow"]),
     ("request", 5, &["axum", "reqwest", "hyper", "clap", "anyhow", "tokio", "std::net"]),
+    ("bundle", 5, &["axum", "reqwest", "clap", "anyhow"]),
     ("cli", 6, &[]),
 ];
 
 /// Imports within one layer that are meant.
-const SIDEWAYS: &[(&str, &str)] = &[];
+const SIDEWAYS: &[(&str, &str)] = &[("bundle", "prewarm")];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as the test may")]
 
 mod binary;
+mod bundle_export;
+mod bundle_import;
 mod check;
 mod cli;
 mod closed_network;
