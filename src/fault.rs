@@ -20,6 +20,11 @@ pub const POINTS: &[&str] = &[
     "prewarm.planned",
     "prewarm.package",
     "prewarm.done",
+    "import.checked",
+    "import.staged",
+    "import.batch",
+    "import.listed",
+    "import.recorded",
 ];
 
 /// Kills the process if this point is armed.

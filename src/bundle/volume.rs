@@ -166,9 +166,9 @@ impl VolumeFile {
         &self.layout.index
     }
 
-    /// Shares the index of another volume of the same bundle, so that it is held once.
-    pub(super) fn share_index(&mut self, other: &Self) {
-        self.layout.index = Arc::clone(&other.layout.index);
+    /// Takes the index of another volume of the same bundle, so that it is held once.
+    pub(super) fn share_index(&mut self, index: &Arc<BundleIndex>) {
+        self.layout.index = Arc::clone(index);
     }
 
     /// Which volume of the bundle this is, counted from 1.
@@ -233,10 +233,15 @@ impl Layout {
         Ok(Self { index: Arc::new(index), index_sha256, number, oddity, places, head })
     }
 
-    /// The resources of this volume in order, each with the offset of its bytes; `None` where its
-    /// header is not there.
+    /// Of each resource of this volume, in the order of the index, the offset of its bytes; `None`
+    /// where its header is not there.
+    pub fn offsets(&self) -> impl Iterator<Item = Option<u64>> {
+        self.places.iter().copied()
+    }
+
+    /// The resources of this volume, likewise.
     pub fn entries(&self) -> impl Iterator<Item = (&Entry, Option<u64>)> {
-        self.index.of_volume(self.number).zip(self.places.iter().copied())
+        self.index.of_volume(self.number).zip(self.offsets())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Flags, and the environment variables that stand for them.
 
+use super::bundle::BundleArgs;
+use super::registries::RegistriesArgs;
 use crate::config::{LogFormat, PrewarmSettings, Settings};
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -49,8 +51,12 @@ pub(super) enum Command {
     Prewarm(PrewarmArgs),
     /// Show, export or forget what clients asked for and was not here
     Misses(MissesArgs),
+    /// Show the published registries; ask upstreams for new ones, go back, hold one where it is
+    Registries(RegistriesArgs),
     /// Hash the whole cache again; what is damaged goes to .airlock/quarantine
     Verify(VerifyArgs),
+    /// Make, show and import the bundles that cross the gap, and the keys that sign them
+    Bundle(BundleArgs),
     /// Show the whole way with a sample upstream inside this process, without any network
     Demo(DemoArgs),
     /// Print a completion script
@@ -79,7 +85,7 @@ pub(super) struct ServeArgs {
 }
 
 #[derive(Debug, clap::Args)]
-struct Upstream {
+pub(super) struct Upstream {
     /// Package server to fetch from; repeat for more, asked in order [default:
     /// the official one, pkg.julialang.org]
     #[arg(long, env = "AIRLOCK_UPSTREAM", value_name = "URL", value_delimiter = ',')]
@@ -164,6 +170,12 @@ pub(super) struct DemoArgs {
     pub(super) upstream_only: bool,
 }
 
+impl Upstream {
+    pub(super) fn setting(&self) -> Option<Vec<String>> {
+        some(&self.upstream)
+    }
+}
+
 impl Args {
     /// The configuration file, the level of the log, the settings, and what to do.
     pub(super) fn split(self) -> (Option<PathBuf>, Option<LevelFilter>, Settings, Command) {
@@ -187,15 +199,14 @@ impl Command {
 
     fn settings(&self, common: Settings) -> Settings {
         match self {
-            Self::Serve(args) => Settings {
-                listen: args.listen,
-                upstream: some(&args.upstream.upstream),
-                offline: args.offline,
-                ..common
-            },
+            Self::Serve(args) => {
+                Settings { listen: args.listen, upstream: args.upstream.setting(), offline: args.offline, ..common }
+            }
             Self::Prewarm(args) => args.settings(common),
             Self::Misses(args) => Settings { json: args.json, ..common },
+            Self::Registries(args) => args.settings(common),
             Self::Verify(args) => Settings { jobs: args.jobs, json: args.json, ..common },
+            Self::Bundle(args) => args.settings(common),
             Self::Demo(args) => Settings { listen: args.listen, ..common },
             Self::Completions { .. } | Self::Man { .. } => common,
         }
@@ -211,14 +222,14 @@ impl PrewarmArgs {
             allow_unmirrorable: self.allow_unmirrorable,
             attempts: self.attempts,
         };
-        Settings { upstream: some(&self.upstream.upstream), jobs: self.jobs, json: self.json, prewarm, ..common }
+        Settings { upstream: self.upstream.setting(), jobs: self.jobs, json: self.json, prewarm, ..common }
     }
 }
 
 /// What a variable of the environment may say for a flag: `1`, `true`, `yes`, `on` and their
 /// opposites, which win over the file. Anything else, an empty text too, is wrong usage: it must not
 /// be guessed whether a machine is meant to be offline.
-fn switch() -> impl TypedValueParser<Value = bool> {
+pub(super) fn switch() -> impl TypedValueParser<Value = bool> {
     BoolishValueParser::new()
 }
 

@@ -4,11 +4,13 @@
 //! but something is missing, failed or damaged; 2 wrong usage, or it could not even start.
 
 mod args;
+mod bundle;
 mod completions;
 mod demo;
 mod misses;
 mod prewarm;
 mod progress;
+mod registries;
 mod serve;
 mod table;
 mod verify;
@@ -69,7 +71,9 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Prewarm(args) => block_on(prewarm::run(&config, args.paths)),
         Command::Demo(args) => block_on(demo::run(config, args.exit, args.upstream_only)),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
+        Command::Registries(args) => block_on(registries::run(&config, args)),
         Command::Verify(_) => verify::run(&config),
+        Command::Bundle(args) => bundle::run(&config, args),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => completions::man(&folder),
     }

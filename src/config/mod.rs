@@ -7,7 +7,7 @@
 mod settings;
 
 pub use settings::{
-    LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings, ServerSettings, Settings, Span,
+    BundleSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings, ServerSettings, Settings, Span,
 };
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -42,6 +42,8 @@ pub struct Config {
     pub jobs: Option<usize>,
     /// For prewarm.
     pub prewarm: Prewarm,
+    /// For bundles.
+    pub bundle: Bundle,
     /// For the HTTP server.
     pub server: Server,
     /// For the mirror.
@@ -63,6 +65,19 @@ pub struct Prewarm {
     pub allow_unmirrorable: bool,
     /// How often a resource is tried, at least 1.
     pub attempts: u32,
+}
+
+/// How bundles are made, and which are trusted.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    /// Whom they are for, if somebody said.
+    pub destination: Option<String>,
+    /// Bytes of the largest volume; `None` for one volume of any size.
+    pub volume_size: Option<u64>,
+    /// File of the secret key that signs them.
+    pub sign_key: Option<PathBuf>,
+    /// Public keys as text, or files of them.
+    pub trusted_keys: Vec<String>,
 }
 
 /// Bounds of the HTTP server.
@@ -155,6 +170,7 @@ impl Config {
             json: flags.json.or(file.json).unwrap_or(false),
             jobs: flags.jobs.or(file.jobs),
             prewarm: Prewarm::new(flags.prewarm, file.prewarm),
+            bundle: Bundle::new(flags.bundle, file.bundle),
             server: Server::new(file.server)?,
             mirror: Mirror::new(&file.mirror),
             limits: Limits::new(&file.limits),
@@ -214,6 +230,17 @@ impl Prewarm {
             dry_run: flags.dry_run.or(file.dry_run).unwrap_or(false),
             allow_unmirrorable: flags.allow_unmirrorable.or(file.allow_unmirrorable).unwrap_or(false),
             attempts: flags.attempts.or(file.attempts).unwrap_or(5),
+        }
+    }
+}
+
+impl Bundle {
+    fn new(flags: BundleSettings, file: BundleSettings) -> Self {
+        Self {
+            destination: flags.destination.or(file.destination),
+            volume_size: flags.volume_size.or(file.volume_size).map(|size| size.as_u64()),
+            sign_key: flags.sign_key.or(file.sign_key),
+            trusted_keys: flags.trusted_keys.or(file.trusted_keys).unwrap_or_default(),
         }
     }
 }

@@ -31,6 +31,8 @@ pub struct Settings {
     pub jobs: Option<usize>,
     /// `[prewarm]`
     pub prewarm: PrewarmSettings,
+    /// `[bundle]`
+    pub bundle: BundleSettings,
     /// `[server]`
     pub server: ServerSettings,
     /// `[mirror]`
@@ -53,6 +55,20 @@ pub struct PrewarmSettings {
     pub allow_unmirrorable: Option<bool>,
     /// How often a resource is tried.
     pub attempts: Option<u32>,
+}
+
+/// `[bundle]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BundleSettings {
+    /// Whom bundles are for, unless a request says.
+    pub destination: Option<String>,
+    /// Largest volume.
+    pub volume_size: Option<ByteSize>,
+    /// File of the secret key that signs.
+    pub sign_key: Option<PathBuf>,
+    /// Public keys whose signatures count: `RW…`, or files of them.
+    pub trusted_keys: Option<Vec<String>>,
 }
 
 /// `[server]`

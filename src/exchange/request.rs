@@ -28,6 +28,8 @@ pub struct Request {
     pub name: String,
     /// The platforms that are served there, as triplets; `all` for all.
     pub platforms: Vec<String>,
+    /// The versions of Julia that clients there run.
+    pub julia: Vec<String>,
     /// The registries as they are published there, each as `/registry/<uuid>/<tree>`.
     pub registries: BTreeSet<Resource>,
     /// Everything that is there and verified.

@@ -45,6 +45,9 @@ pub enum Problem {
     /// every list it is written to.
     #[error("{0} cannot be a name or version")]
     Word(String),
+    /// Not a range of versions.
+    #[error("{0} is not a range of versions")]
+    Range(String),
     /// A control character: it would forge lines in logs and lists.
     #[error("{0} holds a control character")]
     Control(String),

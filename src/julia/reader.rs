@@ -147,6 +147,14 @@ impl<'d> Value<'d> {
         array.iter().map(|node| Value { node, ..self }.table()).collect()
     }
 
+    /// The strings of an array, or the one string that stands in place of such an array.
+    pub(super) fn strings(self) -> Result<Vec<&'d str>, FormatError> {
+        match self.node.get_ref().as_array() {
+            Some(array) => array.iter().map(|node| Value { node, ..self }.str()).collect(),
+            None => Ok(vec![self.str()?]),
+        }
+    }
+
     /// The first element, if this is an array that has one.
     pub(super) fn first(self) -> Option<Self> {
         let node = self.node.get_ref().as_array()?.iter().next()?;

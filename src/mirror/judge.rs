@@ -1,7 +1,7 @@
 //! Whether a tarball is what its name says.
 
 use crate::julia::{Artifact, ArtifactsToml};
-use crate::protocol::{Kind, Resource};
+use crate::protocol::{Kind, Resource, TreeHash};
 use crate::store::{Fact, HeldArtifact, Stamp};
 use crate::tree::{Contents, KeptFile, Limits, TreeError, hash_tar_gz};
 use std::fs::File;
@@ -65,13 +65,23 @@ pub fn hold(artifact: Artifact) -> HeldArtifact {
 
 /// Verifies a file where it lies, whoever put it there.
 pub fn verify_file(resource: &Resource, file: &Arc<File>, stamp: Stamp, limits: &Limits) -> Result<Fact, Damage> {
-    let contents = hash(At(Arc::clone(file), 0), limits).map_err(|error| match error {
+    let (strict, artifacts) = verify_reader(resource, At(Arc::clone(file), 0), limits)?;
+    Ok(Fact { resource: *resource, stamp, strict, artifacts })
+}
+
+/// Verifies a tarball on its way from anywhere: its strict tree hash, and the artifacts that it
+/// names. What is read counts only if this is `Ok`.
+pub fn verify_reader(
+    resource: &Resource,
+    reader: impl Read + Send,
+    limits: &Limits,
+) -> Result<(TreeHash, Vec<HeldArtifact>), Damage> {
+    let contents = hash(reader, limits).map_err(|error| match error {
         TreeError::Read(error) => Damage::Unreadable(error),
         error => Damage::Wrong(describe(&error)),
     })?;
     judge(resource, &contents).map_err(Damage::Wrong)?;
-    let artifacts = held_artifacts(resource, &contents);
-    Ok(Fact { resource: *resource, stamp, strict: contents.strict, artifacts })
+    Ok((contents.strict, held_artifacts(resource, &contents)))
 }
 
 /// Reads a shared file from its start, wherever others are in it.

@@ -1,6 +1,7 @@
 //! Misses on their way to the ledger: gathered in memory, written within a second.
 
 use super::{Mirror, Refusal, blocking, lock};
+use crate::julia::Version;
 use crate::protocol::Resource;
 use crate::store::{Client, Miss};
 use std::collections::HashMap;
@@ -15,8 +16,9 @@ const FLUSH: Duration = Duration::from_millis(500);
 /// must not fill the memory.
 const GATHERED: usize = 100_000;
 
+/// What is not written yet: misses, and the versions of Julia that were seen, `None` once written.
 #[derive(Debug, Default)]
-pub(super) struct Pending(Mutex<HashMap<Resource, Miss>>);
+pub(super) struct Pending(Mutex<HashMap<Resource, Miss>>, Mutex<HashMap<String, Option<Version>>>);
 
 impl Mirror {
     /// Writes a refusal down as a miss, if it is one.
@@ -37,6 +39,28 @@ impl Mirror {
         }
     }
 
+    /// Remembers which Julia a client runs.
+    pub fn saw_julia(&self, version: &str) {
+        let Ok(version) = version.parse::<Version>() else { return };
+        let mut seen = lock(&self.misses.1);
+        // Once written it need not be looked at again; a client may call itself anything.
+        if seen.len() < 1000 {
+            seen.entry(version.to_string()).or_insert(Some(version));
+        }
+    }
+
+    async fn flush_julia_versions(&self) {
+        let new: Vec<_> = lock(&self.misses.1).values_mut().filter_map(Option::take).collect();
+        if new.is_empty() {
+            return;
+        }
+        let store = Arc::clone(&self.store);
+        let written = blocking(move || store.remember_julia_versions(new)).await;
+        if let Err(error) = written.unwrap_or_else(|error| Err(error.into())) {
+            tracing::warn!("cannot write down which versions of Julia were seen: {error}");
+        }
+    }
+
     /// All misses, those not written yet too, the last seen first.
     pub async fn all_misses(&self) -> Result<Vec<Miss>, Refusal> {
         self.flush_misses().await;
@@ -46,6 +70,7 @@ impl Mirror {
 
     /// Writes what has gathered. What cannot be written is kept for the next time.
     pub(super) async fn flush_misses(&self) {
+        self.flush_julia_versions().await;
         let gathered: Vec<_> = std::mem::take(&mut *lock(&self.misses.0)).into_values().collect();
         if gathered.is_empty() {
             return;

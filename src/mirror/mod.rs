@@ -17,16 +17,18 @@ mod receive;
 mod refusal;
 mod registries;
 mod rescan;
+mod steer;
 mod writer;
 
 pub use body::read;
 pub use flight::{HOLD_BACK, Landed};
-pub use judge::{Damage, hold, verify_file};
+pub use judge::{Damage, hold, verify_file, verify_reader};
 pub use memory::Health;
 pub use names::{LoadError, Name, load_registry};
 pub use patience::Patience;
 pub use refusal::Refusal;
 pub use registries::{ListingAnswer, RegistryProblem};
+pub use steer::SteerError;
 
 use crate::config::Config;
 use crate::protocol::Resource;

@@ -3,7 +3,7 @@
 use super::{Mirror, Patience, Refusal, blocking};
 use crate::protocol::{Flavor, Listing, RegistryTree, Uuid};
 use crate::source::{Fault, Source};
-use crate::store::{Generation, is_superseded};
+use crate::store::{DISK, Generation, Store, StoreError, is_superseded};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ impl Mirror {
             let any = others.find_map(Result::transpose).transpose()?;
             Ok(any.map_or(ListingAnswer::Nothing, |_| ListingAnswer::NoFlavor))
         });
-        answer.await?.map_err(|error: crate::store::StoreError| error.into())
+        answer.await?.map_err(|error: StoreError| error.into())
     }
 
     pub(super) fn spawn_registries(self: &Arc<Self>) {
@@ -201,7 +201,7 @@ impl Mirror {
         let published = blocking(move || {
             let _lock = store.lock_listings()?;
             let mut listing = store.listing(flavor)?.unwrap_or_default();
-            if !forward(&sources, &store.generations()?, &listing, &offered) {
+            if is_pinned(&store, &offered)? || !forward(&sources, &store.generations()?, &listing, &offered) {
                 return Ok(false);
             }
             listing.set(registry);
@@ -223,14 +223,43 @@ impl Mirror {
         let (store, sources) = (Arc::clone(&self.store), self.source_names());
         let forward = blocking(move || {
             let listing = store.listing(offered.flavor)?.unwrap_or_default();
-            Ok::<_, crate::store::StoreError>(forward(&sources, &store.generations()?, &listing, &offered))
+            let pinned = is_pinned(&store, &offered)?;
+            Ok::<_, StoreError>(!pinned && forward(&sources, &store.generations()?, &listing, &offered))
         });
         Ok(forward.await??)
+    }
+
+    /// Logs the published trees that another tool put into the listings, so that they have an age
+    /// and can be gone back to.
+    pub(super) async fn log_found(&self) {
+        let store = Arc::clone(&self.store);
+        let logged = blocking(move || {
+            let _lock = store.lock_listings()?;
+            let log = store.generations()?;
+            for flavor in Flavor::ALL {
+                for RegistryTree { uuid, tree } in store.listing(flavor)?.unwrap_or_default().iter() {
+                    let is_it = |entry: &Generation| (entry.flavor, entry.uuid, entry.tree) == (flavor, uuid, tree);
+                    if !log.iter().any(is_it) {
+                        let (time, source) = (jiff::Timestamp::now(), DISK.to_owned());
+                        store.append_generation(&Generation { time, flavor, uuid, tree, source })?;
+                    }
+                }
+            }
+            Ok::<_, StoreError>(())
+        });
+        if let Err(error) = logged.await.unwrap_or_else(|error| Err(error.into())) {
+            tracing::warn!("cannot log the registries that were found: {error}");
+        }
     }
 
     fn source_names(&self) -> Vec<String> {
         self.sources.iter().map(|source| source.name().to_owned()).collect()
     }
+}
+
+/// Whether a registry is held at some tree.
+fn is_pinned(store: &Store, offered: &Generation) -> Result<bool, StoreError> {
+    Ok(store.pins()?.tree(offered.uuid).is_some())
 }
 
 /// Whether publishing an offer is a step forward. `sources` are in their order of rank.

@@ -36,6 +36,7 @@ impl Mirror {
     /// registries. Returns how many files were found good and how many damaged.
     pub async fn rescan(self: &Arc<Self>) -> (usize, usize) {
         self.memory.forget();
+        self.log_found().await;
         let (mut good, mut damaged) = (0, 0);
         for resource in self.unverified().await {
             match self.fly(&resource, Patience::client(&self.bounds)).landed().await {
@@ -66,6 +67,7 @@ impl Mirror {
                 tracing::warn!(registry = %registry.uuid, "{refusal}");
             }
         }
+        self.log_found().await;
     }
 
     async fn unverified(&self) -> Vec<Resource> {

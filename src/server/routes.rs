@@ -99,6 +99,9 @@ async fn log(request: Request, next: Next) -> Response {
 /// and now, without a redirect.
 async fn registries(State(app): State<App>, headers: HeaderMap) -> Response {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(julia) = text("julia-version") {
+        app.mirror().saw_julia(julia);
+    }
     let is_ci = text("julia-ci-variables").is_some_and(|all| all.split(';').any(|variable| variable.ends_with("=t")));
     let eager = text("julia-registry-preference").map_or(is_ci, |preference| preference == "eager");
     let flavors = if eager {

@@ -8,6 +8,13 @@ use serde::{Deserialize, Serialize};
 use std::io::{self, BufReader};
 use std::path::Path;
 
+/// The source of a generation that somebody put back with `airlock registries rollback`.
+pub const ROLLBACK: &str = "rollback";
+/// The source of a generation that somebody put in place with `airlock registries pin`.
+pub const PIN: &str = "pin";
+/// The source of a generation that another tool, such as rsync, put into a listing.
+pub const DISK: &str = "disk";
+
 /// One published state of a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Generation {
@@ -19,15 +26,24 @@ pub struct Generation {
     pub uuid: Uuid,
     /// At which tree.
     pub tree: TreeHash,
-    /// Which source listed it.
+    /// Which source listed it: an upstream's address, `bundle:<origin>`, or one of [`ROLLBACK`],
+    /// [`PIN`] and [`DISK`].
     pub source: String,
+}
+
+impl Generation {
+    /// Whether a person put it in place. That says nothing about what is newer.
+    fn is_by_hand(&self) -> bool {
+        matches!(self.source.as_str(), ROLLBACK | PIN)
+    }
 }
 
 /// Whether an offered tree is older than what is published now. Tree hashes have no order, so the
 /// log is the only judge: an offer is old if its own source has gone on from it; if any source
 /// went on from it to what is published; or if it was published here before what is published now
 /// and comes from a source that the present one's `outranks`. (Without the rank, a first upstream
-/// that comes back after a second filled in could never publish its own state again.)
+/// that comes back after a second filled in could never publish its own state again.) What somebody
+/// rolled back from stays old, or the next look at the upstream would undo that.
 pub fn is_superseded(
     log: &[Generation],
     offered: &Generation,
@@ -42,8 +58,13 @@ pub fn is_superseded(
             && of_registry().any(|entry| entry.source == source && entry.tree == offered.tree)
     };
     let present = published.and_then(|published| of_registry().rfind(|entry| entry.tree == published));
-    went_on(&offered.source)
-        || of_registry().any(|entry| latest(&entry.source) == published && went_on(&entry.source))
+    let since_offered = of_registry().rev().take_while(|entry| entry.tree != offered.tree);
+    let rolled_back = was_here && since_offered.into_iter().any(|entry| entry.source == ROLLBACK);
+    rolled_back
+        || went_on(&offered.source)
+        || of_registry()
+            .filter(|entry| !entry.is_by_hand())
+            .any(|entry| latest(&entry.source) == published && went_on(&entry.source))
         || (was_here && present.is_some_and(|present| outranks(&present.source)))
 }
 
@@ -103,5 +124,21 @@ mod tests {
         assert!(superseded(&[("b", 1), ("a", 2)], "b", 1, 2), "what it filled in with is older");
         assert!(!superseded(&[("a", 2), ("b", 3)], "a", 2, 3), "the first source is back");
         assert!(superseded(&[("a", 1), ("a", 2), ("b", 3)], "a", 1, 3), "and stale");
+    }
+
+    #[test]
+    fn what_was_rolled_back_from_stays_old_and_what_comes_later_does_not() {
+        let log = [("a", 1), ("a", 2), (ROLLBACK, 1)];
+        assert!(superseded(&log, "a", 2, 1));
+        assert!(!superseded(&log, "a", 3, 1));
+        assert!(!superseded(&[("a", 1), ("a", 2), (ROLLBACK, 1), (ROLLBACK, 2)], "a", 2, 1), "put back again");
+        assert!(superseded(&[("a", 1), ("a", 2), (ROLLBACK, 1), ("a", 3)], "a", 2, 3));
+    }
+
+    #[test]
+    fn a_pin_that_was_taken_away_holds_nothing_back() {
+        assert!(!superseded(&[("a", 1), ("a", 2), (PIN, 1)], "a", 2, 1));
+        assert!(!superseded(&[("a", 1), ("a", 2), (PIN, 2), (PIN, 1)], "a", 2, 1));
+        assert!(!superseded(&[("a", 1), ("a", 2), (PIN, 1)], "a", 3, 1));
     }
 }

@@ -14,7 +14,9 @@
 //!     quarantine/        what failed verification at rest
 //!     site               a random uuid: which cache this is
 //!     pins               registries that stay at one tree, written as a listing
+//!     julia-versions     which versions of Julia its clients run
 //!     activity.jsonl     what was done here, when
+//!     bundles/received.jsonl   which bundles arrived here
 //! ```
 //!
 //! A resource that can be seen is whole: it was written elsewhere, verified, synced and renamed
@@ -24,21 +26,24 @@
 mod activity;
 mod facts;
 mod generations;
+mod julias;
 mod lock;
 mod misses;
 mod publish;
+mod received;
 mod stage;
 mod usage;
 mod walk;
 
 pub use activity::{Action, Activity};
 pub use facts::{Fact, HeldArtifact, Stamp};
-pub use generations::{Generation, is_superseded};
+pub use generations::{DISK, Generation, PIN, ROLLBACK, is_superseded};
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
+pub use received::{ReceivedBundle, gaps};
 pub use stage::Staged;
 
-use crate::protocol::{Flavor, Kind, Listing, Resource, TreeHash, Uuid};
+use crate::protocol::{Flavor, Kind, Listing, RegistryTree, Resource, TreeHash, Uuid};
 use facts::Facts;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
@@ -103,6 +108,19 @@ pub enum Lookup {
     Verified(OpenFile, Fact),
     /// A file that came another way and must be verified before its first use.
     Unverified(OpenFile),
+}
+
+/// A staged file that is what its name says.
+#[derive(Debug)]
+pub struct Verified {
+    /// The file.
+    pub staged: Staged,
+    /// Its name.
+    pub resource: Resource,
+    /// Its strict tree hash; its name is this or the lenient one.
+    pub strict: TreeHash,
+    /// The artifacts that it names.
+    pub artifacts: Vec<HeldArtifact>,
 }
 
 /// An open resource.
@@ -205,23 +223,41 @@ impl Store {
         strict: TreeHash,
         artifacts: &[HeldArtifact],
     ) -> Result<(), StoreError> {
+        let verified = Verified { staged, resource: *resource, strict, artifacts: artifacts.to_vec() };
+        self.publish_all(vec![verified]).into_iter().collect()
+    }
+
+    /// Publishes verified files in one commit, each as [`Store::publish`] does. The results are in
+    /// the order of the files.
+    pub fn publish_all(&self, all: Vec<Verified>) -> Vec<Result<(), StoreError>> {
         crate::fault::point("publish.verified");
-        let mut names = vec![*resource];
-        if resource.tree() != strict {
-            names.push(resource.with_tree(strict));
-        }
-        let verified = staged.file();
-        self.publisher.publish(staged, names.iter().map(|name| self.path(name)).collect())?;
-        crate::fault::point("publish.done");
-        let stamp = Stamp::of(&verified.metadata()?);
-        for name in names {
-            // What was there already is another file, which nobody may have verified.
-            if fs::metadata(self.path(&name)).is_ok_and(|there| Stamp::of(&there) == stamp) {
-                self.facts.remember(Fact { resource: name, stamp, strict, artifacts: artifacts.to_vec() });
+        let mut known = Vec::with_capacity(all.len());
+        let mut files = Vec::with_capacity(all.len());
+        for Verified { staged, resource, strict, artifacts } in all {
+            let mut names = vec![resource];
+            if resource.tree() != strict {
+                names.push(resource.with_tree(strict));
             }
+            let paths = names.iter().map(|name| self.path(name)).collect();
+            known.push((staged.file(), names, strict, artifacts));
+            files.push((staged, paths));
         }
+        let published = self.publisher.publish(files);
+        crate::fault::point("publish.done");
+        let remembered = published.into_iter().zip(known).map(|(published, (file, names, strict, artifacts))| {
+            published?;
+            let stamp = Stamp::of(&file.metadata()?);
+            for name in names {
+                // What was there already is another file, which nobody may have verified.
+                if fs::metadata(self.path(&name)).is_ok_and(|there| Stamp::of(&there) == stamp) {
+                    self.facts.remember(Fact { resource: name, stamp, strict, artifacts: artifacts.clone() });
+                }
+            }
+            Ok(())
+        });
+        let results = remembered.collect();
         crate::fault::point("facts.appended");
-        Ok(())
+        results
     }
 
     /// Remembers that a file that was already here is what its name says: in this process for
@@ -267,8 +303,9 @@ impl Store {
         Ok(Lock::acquire(&self.root.join(".airlock/locks/listings"))?)
     }
 
-    /// A published listing, with pinned registries at their pins, and without the registries whose
-    /// tarball is not here.
+    /// A published listing. Pinned registries are at their pins, also when another tool has
+    /// replaced the file. A registry whose tarball is not here, because it was damaged or has not
+    /// arrived yet, is at the last tree before that is here; without one it is left out.
     pub fn listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
         let Some(mut listing) = self.read_listing(flavor.file_name())? else { return Ok(None) };
         for pin in self.pins()?.iter() {
@@ -276,8 +313,25 @@ impl Store {
                 listing.set(pin);
             }
         }
-        listing.retain(|registry| self.has(&registry.into()));
+        let absent: Vec<_> = listing.iter().filter(|&registry| !self.has(&registry.into())).collect();
+        if !absent.is_empty() {
+            let log = self.generations()?;
+            for registry in absent {
+                let mut earlier =
+                    log.iter().rev().filter(|entry| (entry.uuid, entry.flavor) == (registry.uuid, flavor));
+                let mut trees = earlier.by_ref().map(|entry| RegistryTree { uuid: entry.uuid, tree: entry.tree });
+                match trees.find(|&registry| self.has(&registry.into())) {
+                    Some(earlier) => listing.set(earlier),
+                    None => listing.retain(|listed| listed != registry),
+                }
+            }
+        }
         Ok(Some(listing).filter(|listing| !listing.is_empty()))
+    }
+
+    /// A listing as it stands on disk: whatever is pinned, and whatever is here.
+    pub fn published_listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
+        self.read_listing(flavor.file_name())
     }
 
     fn read_listing(&self, path: &str) -> Result<Option<Listing>, StoreError> {
@@ -350,6 +404,12 @@ impl Store {
         if let Err(error) = activity::append(&self.root.join(".airlock/activity.jsonl"), &activity) {
             tracing::warn!("cannot write down what was done: {error}");
         }
+    }
+
+    /// Bytes that may still be written to the disk of the cache.
+    pub fn free_bytes(&self) -> Result<u64, StoreError> {
+        let disk = rustix::fs::statvfs(&self.root).map_err(io::Error::from)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// Replaces one small file of this machine's own state, durably.

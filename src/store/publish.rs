@@ -11,13 +11,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-/// Most files in one commit.
+/// Files after which a commit takes no more in.
 const BATCH: usize = 256;
 /// Threads that sync the files of one commit.
 const SYNC_THREADS: usize = 64;
 
 #[derive(Debug)]
-pub(super) struct Publisher(mpsc::Sender<Job>);
+pub(super) struct Publisher(mpsc::Sender<Vec<Job>>);
 
 #[derive(Debug)]
 struct Job {
@@ -29,23 +29,33 @@ struct Job {
 impl Publisher {
     /// Starts the thread that commits; it ends when the publisher is dropped.
     pub(super) fn start(root: &Path) -> io::Result<Self> {
-        let (sender, jobs) = mpsc::channel::<Job>();
+        let (sender, jobs) = mpsc::channel::<Vec<Job>>();
         let root = root.to_owned();
         std::thread::Builder::new().name("publish".into()).spawn(move || {
-            while let Ok(first) = jobs.recv() {
-                let batch = std::iter::once(first).chain(jobs.try_iter()).take(BATCH).collect();
+            while let Ok(mut batch) = jobs.recv() {
+                while batch.len() < BATCH
+                    && let Ok(more) = jobs.try_recv()
+                {
+                    batch.extend(more);
+                }
                 commit(&root, batch);
             }
         })?;
         Ok(Self(sender))
     }
 
-    /// Returns when the file is under its names for good.
-    pub(super) fn publish(&self, staged: Staged, names: Vec<PathBuf>) -> Result<(), StoreError> {
-        let (done, result) = mpsc::sync_channel(1);
-        let gone = || io::Error::other("the publisher has ended");
-        self.0.send(Job { staged, names, done }).map_err(|_| gone())?;
-        Ok(result.recv().map_err(|_| gone())??)
+    /// Returns when the files are under their names for good; those that are given together are
+    /// committed together.
+    pub(super) fn publish(&self, files: Vec<(Staged, Vec<PathBuf>)>) -> Vec<Result<(), StoreError>> {
+        let gone = || StoreError::Io(io::Error::other("the publisher has ended"));
+        let job = |(staged, names)| {
+            let (done, result) = mpsc::sync_channel(1);
+            (Job { staged, names, done }, result)
+        };
+        let (jobs, results): (Vec<_>, Vec<_>) = files.into_iter().map(job).unzip();
+        // Should it have ended, the results say so.
+        let _ = self.0.send(jobs);
+        results.into_iter().map(|result| Ok(result.recv().map_err(|_| gone())??)).collect()
     }
 }
 

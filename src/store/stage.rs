@@ -64,6 +64,11 @@ impl Staged {
         Ok(())
     }
 
+    /// Bytes so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
     /// The file, for those who read it while it grows. It stays readable after it was published
     /// or dropped.
     pub fn file(&self) -> Arc<std::fs::File> {

@@ -16,6 +16,7 @@ mod patience;
 mod prewarm;
 mod registries;
 mod secrets;
+mod steer;
 mod support;
 mod tree_data;
 mod tree_props;

@@ -7,7 +7,7 @@ use airlock::sample::{Fault, SampleUpstream, Site};
 use airlock::tree::TarEntry;
 use reqwest::Method;
 
-const PATIENCE: Patience = Patience::prewarm(1);
+pub(crate) const PATIENCE: Patience = Patience::prewarm(1);
 
 /// Another state of the registry "General".
 fn registry(site: &mut Site, text: &str) -> RegistryTree {
@@ -16,13 +16,13 @@ fn registry(site: &mut Site, text: &str) -> RegistryTree {
     RegistryTree { uuid: GENERAL, tree: added.tree() }
 }
 
-fn list(upstream: &SampleUpstream, flavor: Flavor, registry: RegistryTree) {
+pub(crate) fn list(upstream: &SampleUpstream, flavor: Flavor, registry: RegistryTree) {
     let listing: Listing = [registry].into_iter().collect();
     upstream.put(&format!("/{}", flavor.file_name()), listing.to_string());
 }
 
 /// An upstream with three states of one registry, none listed.
-async fn three() -> (Scene, [RegistryTree; 3]) {
+pub(crate) async fn three() -> (Scene, [RegistryTree; 3]) {
     let mut site = Site::empty();
     let states = ["one", "two", "three"].map(|text| registry(&mut site, text));
     let scene = Scene::with(site).await;
@@ -32,7 +32,7 @@ async fn three() -> (Scene, [RegistryTree; 3]) {
     (scene, states)
 }
 
-fn published(store: &airlock::store::Store, flavor: Flavor) -> Option<airlock::protocol::TreeHash> {
+pub(crate) fn published(store: &airlock::store::Store, flavor: Flavor) -> Option<airlock::protocol::TreeHash> {
     store.listing(flavor).unwrap()?.tree(GENERAL)
 }
 

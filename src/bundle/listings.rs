@@ -1,0 +1,95 @@
+//! The registries of a bundle: published last, and only forward.
+
+use super::outcome::{Listed, ListedStatus};
+use crate::exchange::{BundleIndex, Publication};
+use crate::protocol::{Flavor, Listing, RegistryTree};
+use crate::store::{Generation, ReceivedBundle, Store, StoreError, is_superseded};
+
+/// What decides about all registries of a bundle.
+pub(super) struct Terms<'t> {
+    /// Whether all of the bundle is here.
+    pub(super) all_here: bool,
+    /// Whether registries may go back.
+    pub(super) allow_rollback: bool,
+    /// Every bundle that arrived before.
+    pub(super) received: &'t [ReceivedBundle],
+}
+
+/// Publishes the registries of a bundle.
+pub(super) fn publish(store: &Store, index: &BundleIndex, terms: &Terms<'_>) -> Result<Vec<Listed>, StoreError> {
+    let _lock = store.lock_listings()?;
+    let (pins, log) = (store.pins()?, store.generations()?);
+    let mut all = Vec::new();
+    for flavor in Flavor::ALL {
+        let mut listing = store.published_listing(flavor)?.unwrap_or_default();
+        let mut moved = false;
+        for publication in index.registries.iter().filter(|registry| registry.flavors.contains(&flavor)) {
+            let offer = generation(index, publication, flavor);
+            let pinned = pins.tree(publication.uuid);
+            let status = match judge(store, index, &offer, &listing, &log, terms) {
+                ListedStatus::Published if pinned.is_some() => ListedStatus::Pinned,
+                status => status,
+            };
+            if status == ListedStatus::Published {
+                // The log first: a crash in between publishes it again, the other way round it would
+                // never be logged.
+                store.append_generation(&offer)?;
+                listing.set(RegistryTree { uuid: offer.uuid, tree: offer.tree });
+                moved = true;
+            }
+            let (uuid, name, tree) = (offer.uuid, publication.name.clone(), offer.tree);
+            all.push(Listed { uuid, name, tree, flavor, status, pinned });
+        }
+        if moved {
+            listing.retain(|registry| store.has(&registry.into()));
+            store.publish_listing(flavor, &listing)?;
+        }
+    }
+    Ok(all)
+}
+
+fn generation(index: &BundleIndex, publication: &Publication, flavor: Flavor) -> Generation {
+    Generation {
+        time: jiff::Timestamp::now(),
+        flavor,
+        uuid: publication.uuid,
+        tree: publication.tree,
+        source: format!("bundle:{}", index.origin),
+    }
+}
+
+fn judge(
+    store: &Store,
+    index: &BundleIndex,
+    offer: &Generation,
+    listing: &Listing,
+    log: &[Generation],
+    terms: &Terms<'_>,
+) -> ListedStatus {
+    let published = listing.tree(offer.uuid);
+    if !store.has(&RegistryTree { uuid: offer.uuid, tree: offer.tree }.into()) {
+        return ListedStatus::Absent;
+    }
+    if published == Some(offer.tree) {
+        return ListedStatus::Already;
+    }
+    if !terms.all_here {
+        return ListedStatus::HeldBack;
+    }
+    // What another source put in place of a tree is newer than that tree.
+    let replaced = |present: &str| present != offer.source;
+    let is_old =
+        terms.received.iter().any(|bundle| is_newer(bundle, index)) || is_superseded(log, offer, published, replaced);
+    if is_old && !terms.allow_rollback { ListedStatus::Older } else { ListedStatus::Published }
+}
+
+/// Whether all of a newer bundle of the same origin is here. Those for one destination are counted;
+/// those for others were made by the same clock.
+fn is_newer(bundle: &ReceivedBundle, index: &BundleIndex) -> bool {
+    let later = if bundle.destination == index.destination {
+        (bundle.sequence, bundle.id) != (index.sequence, index.id) && bundle.sequence >= index.sequence
+    } else {
+        bundle.created > index.created
+    };
+    bundle.complete && bundle.origin == index.origin && later
+}
