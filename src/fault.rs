@@ -25,6 +25,10 @@ pub const POINTS: &[&str] = &[
     "import.batch",
     "import.listed",
     "import.recorded",
+    "export.hashed",
+    "export.packed",
+    "export.recorded",
+    "export.renamed",
 ];
 
 /// Kills the process if this point is armed.

@@ -89,7 +89,7 @@ pub(super) struct Upstream {
     /// Package server to fetch from; repeat for more, asked in order [default:
     /// the official one, pkg.julialang.org]
     #[arg(long, env = "AIRLOCK_UPSTREAM", value_name = "URL", value_delimiter = ',')]
-    upstream: Vec<String>,
+    pub(super) upstream: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -233,7 +233,7 @@ pub(super) fn switch() -> impl TypedValueParser<Value = bool> {
     BoolishValueParser::new()
 }
 
-fn some(values: &[String]) -> Option<Vec<String>> {
+pub(super) fn some(values: &[String]) -> Option<Vec<String>> {
     (!values.is_empty()).then(|| values.to_vec())
 }
 

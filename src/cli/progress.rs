@@ -37,6 +37,14 @@ impl Bar {
         self.drawn.set_length(total);
     }
 
+    /// A new stretch of work, so many steps long.
+    pub(super) fn restart(&self, total: u64, text: &'static str) {
+        self.bytes.store(0, Ordering::Relaxed);
+        self.drawn.reset();
+        self.drawn.set_length(total);
+        self.drawn.set_message(text);
+    }
+
     /// What is being done.
     pub(super) fn message(&self, text: &'static str) {
         self.drawn.set_message(text);

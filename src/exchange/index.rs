@@ -231,7 +231,7 @@ impl BundleIndex {
 }
 
 /// Whether a text may name a destination: it becomes part of file names.
-pub(super) fn is_destination(text: &str) -> bool {
+pub fn is_destination(text: &str) -> bool {
     is_file_name(text) && text.len() <= 64
 }
 

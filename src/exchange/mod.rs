@@ -8,6 +8,7 @@ mod index;
 mod request;
 
 pub use index::{
-    Base, BundleIndex, Entry, INDEX_FORMAT, IndexError, Publication, Replaced, Sha256, Uncarried, UncarriedKind, Volume,
+    Base, BundleIndex, Entry, INDEX_FORMAT, IndexError, Publication, Replaced, Sha256, Uncarried, UncarriedKind,
+    Volume, is_destination,
 };
 pub use request::{Damaged, Missed, REQUEST_FORMAT, Received, Request, RequestError, Wish, WishError};

@@ -13,7 +13,7 @@ mod run;
 pub use outcome::{Outcome, Status};
 pub use progress::{Event, Progress};
 pub use report::{ArtifactReport, InputKind, InputReport, PackageReport, RegistryReport, Report, Totals};
-pub use run::run;
+pub use run::{prepare, run, run_inputs};
 
 use crate::config::Config;
 use crate::julia::{ParsePlatformError, Platforms};

@@ -2,7 +2,7 @@
 
 use super::registries;
 use super::{Event, Outcome, Progress, RegistryReport, Report, Request, Status};
-use crate::closure::{Plan, Selection, read_inputs};
+use crate::closure::{Input, Plan, Selection, read_inputs};
 use crate::fault;
 use crate::mirror::{Mirror, Patience, Refusal, blocking, verify_file};
 use crate::protocol::{Kind, Resource};
@@ -24,25 +24,43 @@ pub async fn run(mirror: Arc<Mirror>, request: Request, progress: &dyn Progress)
     if inputs.iter().all(|input| input.content.is_err()) {
         return Report::unusable(&request, &inputs);
     }
-    let patience = Patience::prewarm(request.attempts);
+    let registries = prepare(&mirror, &request, progress).await;
+    run_inputs(mirror, &request, &inputs, registries, progress).await
+}
+
+/// Brings the registries up to date, unless only a plan is wanted, for what is named is looked up in
+/// them.
+pub async fn prepare(mirror: &Arc<Mirror>, request: &Request, progress: &dyn Progress) -> Vec<RegistryReport> {
     let registries = if request.dry_run {
-        registries::here(&mirror).await
+        registries::here(mirror).await
     } else {
         progress.event(&Event::Registries);
-        let refreshed = request.cancel.run_until_cancelled(registries::refresh(&mirror, patience)).await;
+        let patience = Patience::prewarm(request.attempts);
+        let refreshed = request.cancel.run_until_cancelled(registries::refresh(mirror, patience)).await;
         refreshed.unwrap_or_else(|| vec![RegistryReport::unknown(Outcome::interrupted())])
     };
     mirror.load_names().await;
+    registries
+}
+
+/// The same as [`run`] for inputs that were read, after [`prepare`].
+pub async fn run_inputs(
+    mirror: Arc<Mirror>,
+    request: &Request,
+    inputs: &[Input],
+    registries: Vec<RegistryReport>,
+    progress: &dyn Progress,
+) -> Report {
     let selection = Selection { platforms: request.platforms.clone(), lazy: request.lazy };
-    let plan = Plan::new(selection, &inputs, mirror.registries());
-    let how = if request.dry_run { How::Look } else { How::Fetch(patience) };
+    let plan = Plan::new(selection, inputs, mirror.registries());
+    let how = if request.dry_run { How::Look } else { How::Fetch(Patience::prewarm(request.attempts)) };
     let mut work = Work { mirror, plan, progress, outcomes: HashMap::new(), opened: 0 };
     work.planned();
     fault::point("prewarm.planned");
     request.cancel.run_until_cancelled(work.all(how, request.jobs)).await;
     fault::point("prewarm.done");
     let Work { plan, outcomes, opened, .. } = work;
-    Report::new(&request, &inputs, registries, Done { plan, outcomes, opened })
+    Report::new(request, inputs, registries, Done { plan, outcomes, opened })
 }
 
 /// A plan with what came of it.

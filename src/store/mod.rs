@@ -16,6 +16,7 @@
 //!     pins               registries that stay at one tree, written as a listing
 //!     julia-versions     which versions of Julia its clients run
 //!     activity.jsonl     what was done here, when
+//!     bundles/sent/      the index of each bundle that was exported, by destination
 //!     bundles/received.jsonl   which bundles arrived here
 //! ```
 //!
@@ -24,6 +25,7 @@
 //! off the async threads.
 
 mod activity;
+mod bundles;
 mod facts;
 mod generations;
 mod julias;

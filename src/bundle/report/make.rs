@@ -1,11 +1,9 @@
 //! From volumes to the sheet.
 
-use super::read::{ReadPackage, read};
-use super::{
-    ArtifactLine, PackageLine, RegistryLine, ReportError, Sheet, SheetSignature, Totals, VerdictWord, VolumeLine, plain,
-};
-use crate::bundle::{TrustedKey, Verdict, VolumeFile, verify};
-use crate::exchange::{BundleIndex, Entry, Publication, Uncarried};
+use super::read::{ReadPackage, ReadVolume, read};
+use super::{ArtifactLine, PackageLine, RegistryLine, ReportError, Sheet, Totals, VolumeLine, plain};
+use crate::bundle::{Bundle, Signature, TrustedKey, gather};
+use crate::exchange::{BundleIndex, Entry, Publication, Uncarried, Volume};
 use crate::julia::Version;
 use crate::protocol::{Kind, Resource};
 use crate::tree::Limits;
@@ -13,45 +11,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 impl Sheet {
-    /// Reads volumes of one bundle, in any order, with `jobs` threads. A volume that is not given or
-    /// cannot be used is said on the sheet. `progress` is told of bytes that were read. Blocks.
+    /// Reads volumes of one bundle, in any order, with `jobs` threads. A volume that was not given
+    /// is said on the sheet. `progress` is told of each volume that was read. Blocks.
     pub fn of_files(
         paths: &[PathBuf],
         trusted: &[TrustedKey],
         limits: &Limits,
         jobs: usize,
-        progress: &(impl Fn(u64) + Sync),
+        progress: &(impl Fn(&str, u64) + Sync),
     ) -> Result<Self, ReportError> {
-        let mut files: BTreeMap<u32, VolumeFile> = BTreeMap::new();
-        let mut unusable = Vec::new();
-        for path in paths {
-            match VolumeFile::open(path) {
-                Ok(file) => add(&mut files, file)?,
-                Err(error) => unusable.push(error),
-            }
-        }
-        let Some(first) = files.values().next() else {
-            return Err(unusable.into_iter().next().map_or(ReportError::Nothing, ReportError::Volume));
-        };
-        let (index, index_sha256) = (first.index(), first.layout().index_sha256);
-        let read = read(&files, limits, jobs, progress);
-        let volumes = (1..).zip(&index.volumes).map(|(number, volume)| {
-            let (file, read) = (files.get(&number), read.volumes.get(&number));
-            let missing = || "missing: what is in it was not looked at".to_owned();
-            let problem = match (file, read) {
-                (Some(file), Some(Ok(_))) => file.layout().oddity.map(str::to_owned),
-                (_, Some(Err(problem))) => Some(problem.clone()),
-                _ => Some(missing()),
-            };
-            VolumeLine {
-                number,
-                file: plain(&volume.file),
-                size: read.and_then(|read| Some(read.as_ref().ok()?.0)),
-                sha256: read.and_then(|read| Some(read.as_ref().ok()?.1)),
-                resources: volume.resources,
-                problem,
-            }
-        });
+        let bundles = gather(paths, trusted)?;
+        let [bundle] = bundles.as_slice() else { return Err(ReportError::NotOne(bundles.len())) };
+        let (index, read) = (&bundle.index, read(bundle, limits, jobs, progress));
+        let key = |key| trusted.iter().find(|trusted| trusted.id() == key).map(ToString::to_string);
         Ok(Self {
             airlock: env!("CARGO_PKG_VERSION"),
             id: index.id,
@@ -60,11 +32,11 @@ impl Sheet {
             sequence: index.sequence,
             repeats: index.repeats.clone(),
             created: index.created,
-            index_sha256,
-            signature: signature(&files, trusted),
+            index_sha256: bundle.sha256(),
+            signature: bundle.signature,
+            public_key: if let Signature::Trusted { key: id } = bundle.signature { key(id) } else { None },
             platforms: index.platforms.iter().map(|platform| plain(platform)).collect(),
-            volumes: volumes.collect(),
-            unusable: unusable.iter().map(|error| plain(&error.to_string())).collect(),
+            volumes: volumes(bundle, &read.volumes),
             totals: Totals {
                 registries: index.count(Kind::Registry),
                 packages: index.count(Kind::Package),
@@ -80,41 +52,18 @@ impl Sheet {
     }
 }
 
-fn add(files: &mut BTreeMap<u32, VolumeFile>, file: VolumeFile) -> Result<(), ReportError> {
-    let other = || file.path().to_owned();
-    if let Some(first) = files.values().next().filter(|it| it.layout().index_sha256 != file.layout().index_sha256) {
-        return Err(ReportError::Mixed { first: first.path().to_owned(), other: other() });
-    }
-    let number = file.number();
-    if let Some(first) = files.get(&number) {
-        return Err(ReportError::Twice { number, first: first.path().to_owned(), other: other() });
-    }
-    files.insert(number, file);
-    Ok(())
-}
-
-/// Each volume has a signature of its own; the worst counts.
-fn signature(files: &BTreeMap<u32, VolumeFile>, trusted: &[TrustedKey]) -> SheetSignature {
-    let verdict = |file: &VolumeFile| match (file.index_bytes(), file.signature()) {
-        (Ok(bytes), Ok(signature)) => verify(&bytes, signature.as_deref(), trusted),
-        _ => Verdict::Bad,
+fn volumes(bundle: &Bundle, read: &BTreeMap<u32, ReadVolume>) -> Vec<VolumeLine> {
+    let line = |(number, volume): (u32, &Volume)| {
+        let (size, sha256, problem) = match (bundle.volume(number), read.get(&number)) {
+            (Some(file), Some(&Ok((size, sha256)))) => {
+                (Some(size), Some(sha256), file.layout().oddity.map(str::to_owned))
+            }
+            (Some(_), Some(Err(problem))) => (None, None, Some(plain(problem))),
+            _ => (None, None, Some("missing: nobody looked at what is in it".to_owned())),
+        };
+        VolumeLine { number, file: plain(&volume.file), size, sha256, resources: volume.resources, problem }
     };
-    let word = |verdict| match verdict {
-        Verdict::Bad => (VerdictWord::Bad, None),
-        Verdict::Unsigned => (VerdictWord::Unsigned, None),
-        Verdict::UnknownKey(key) => (VerdictWord::UnknownKey, Some(key)),
-        Verdict::Trusted(key) => (VerdictWord::Trusted, Some(key)),
-    };
-    let worst = files.values().map(|file| word(verdict(file))).min();
-    let (verdict, key) = worst.unwrap_or((VerdictWord::Unsigned, None));
-    let trusted_key = trusted.iter().find(|it| verdict == VerdictWord::Trusted && Some(it.id()) == key);
-    let tolerated = trusted.is_empty() && verdict != VerdictWord::Bad;
-    SheetSignature {
-        verdict,
-        key,
-        public_key: trusted_key.map(ToString::to_string),
-        accepted: verdict == VerdictWord::Trusted || tolerated,
-    }
+    (1..).zip(&bundle.index.volumes).map(line).collect()
 }
 
 fn registries(index: &BundleIndex) -> Vec<RegistryLine> {
@@ -134,8 +83,7 @@ fn registries(index: &BundleIndex) -> Vec<RegistryLine> {
 fn packages(index: &BundleIndex, mut read: HashMap<Resource, ReadPackage>) -> Vec<PackageLine> {
     let line = |entry: &Entry| {
         let Resource::Package { uuid, tree } = entry.resource else { return None };
-        let missing = || Err(format!("volume {} is missing", entry.volume));
-        let read = read.remove(&entry.resource).unwrap_or_else(missing);
+        let read = read.remove(&entry.resource).unwrap_or_else(|| Err("nobody looked".to_owned()));
         Some(PackageLine {
             name: entry.name.as_deref().map(plain),
             version: entry.version.as_deref().map(plain),

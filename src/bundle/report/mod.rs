@@ -7,12 +7,11 @@ mod render;
 
 pub use render::MarkdownEscaper;
 
-use super::{KeyId, Licence, VolumeError};
+use super::{GatherError, Licence, Signature};
 use crate::exchange::{Base, Sha256, Uncarried};
 use crate::protocol::{Flavor, TreeHash, Uuid};
 use serde::Serialize;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 /// Longest text taken over from a bundle, in characters.
 const LONGEST: usize = 200;
@@ -37,13 +36,13 @@ pub struct Sheet {
     /// Of `bundle.json`, which names the SHA-256 of all resources.
     pub index_sha256: Sha256,
     /// What its signature is worth here.
-    pub signature: SheetSignature,
+    pub signature: Signature,
+    /// The key that it was made with, if that is trusted here, as minisign takes it.
+    pub public_key: Option<String>,
     /// The platforms that its artifacts were chosen for.
     pub platforms: Vec<String>,
     /// Its files, in order.
     pub volumes: Vec<VolumeLine>,
-    /// Files that were given and cannot be used, and why.
-    pub unusable: Vec<String>,
     /// How much it is.
     pub totals: Totals,
     /// The registries to publish, by name.
@@ -58,33 +57,6 @@ pub struct Sheet {
     pub uncarried: Vec<Uncarried>,
 }
 
-/// What a signature is worth.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SheetSignature {
-    /// In a word.
-    pub verdict: VerdictWord,
-    /// The key it was made with, as it says.
-    pub key: Option<KeyId>,
-    /// That key, if it is trusted here.
-    pub public_key: Option<String>,
-    /// Whether an import with the same configuration takes the bundle.
-    pub accepted: bool,
-}
-
-/// The verdict on a signature, in a word; from bad to good.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum VerdictWord {
-    /// Not of these bytes.
-    Bad,
-    /// There is none.
-    Unsigned,
-    /// By a key that nobody here trusts.
-    UnknownKey,
-    /// By a key that is trusted here.
-    Trusted,
-}
-
 /// A file of the bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct VolumeLine {
@@ -92,7 +64,7 @@ pub struct VolumeLine {
     pub number: u32,
     /// The name it was given when it was made.
     pub file: String,
-    /// Bytes of the file; `None` if it was not given.
+    /// Bytes of the file; `None` if it was not given or cannot be read.
     pub size: Option<u64>,
     /// Of the whole file; `None` if it was not given or cannot be read.
     pub sha256: Option<Sha256>,
@@ -170,30 +142,12 @@ pub struct ArtifactLine {
 /// Why there is no sheet.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// None of the files can be used.
-    #[error("{0}")]
-    Volume(#[from] VolumeError),
-    /// No files.
-    #[error("no volume was given")]
-    Nothing,
-    /// Files of two bundles.
-    #[error("{} is of another bundle than {}: a sheet is for one bundle", .other.display(), .first.display())]
-    Mixed {
-        /// One file.
-        first: PathBuf,
-        /// And another.
-        other: PathBuf,
-    },
-    /// One volume twice.
-    #[error("{} and {} are both volume {number}", .first.display(), .other.display())]
-    Twice {
-        /// Which.
-        number: u32,
-        /// One file.
-        first: PathBuf,
-        /// And another.
-        other: PathBuf,
-    },
+    /// The files are no volumes, or do not go together.
+    #[error(transparent)]
+    Gather(#[from] GatherError),
+    /// Files of no bundle, or of several.
+    #[error("these are files of {0} bundles: a sheet is for one")]
+    NotOne(usize),
     /// A template failed.
     #[error("cannot write the sheet: {0}")]
     Render(#[from] askama::Error),
@@ -204,7 +158,7 @@ impl Sheet {
     pub fn is_complete(&self) -> bool {
         let whole = self.volumes.iter().all(|volume| volume.problem.is_none());
         let read = self.packages.iter().all(|package| package.unread.is_none());
-        whole && read && self.unusable.is_empty() && self.signature.accepted
+        whole && read && self.signature.is_acceptable()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading the volumes: the SHA-256 of each file, and each package's licence, in one pass each.
 
-use crate::bundle::{Licence, VolumeFile};
+use crate::bundle::{Bundle, Licence, Place};
 use crate::exchange::{Entry, Sha256};
 use crate::protocol::{Kind, Resource};
 use crate::tree::Limits;
@@ -17,32 +17,28 @@ const CHUNK: usize = 256 << 10;
 /// A package's licence, or why it could not be read.
 pub(super) type ReadPackage = Result<Licence, String>;
 
+/// A volume's size and SHA-256, or why it could not be read.
+pub(super) type ReadVolume = Result<(u64, Sha256), String>;
+
 /// What was found in the volumes.
 #[derive(Default)]
 pub(super) struct Findings {
-    /// Of each volume that was given, its size and SHA-256, or why it could not be read.
-    pub(super) volumes: BTreeMap<u32, Result<(u64, Sha256), String>>,
+    /// Of each volume that was given.
+    pub(super) volumes: BTreeMap<u32, ReadVolume>,
     /// Of each package in them.
     pub(super) packages: HashMap<Resource, ReadPackage>,
 }
 
 enum Task<'a> {
     Volume(u32, &'a File),
-    Package(&'a File, &'a Entry, Option<u64>),
+    Package(&'a Entry, Place<'a>),
 }
 
 /// Reads everything with `jobs` threads.
-pub(super) fn read(
-    files: &BTreeMap<u32, VolumeFile>,
-    limits: &Limits,
-    jobs: usize,
-    progress: &(impl Fn(u64) + Sync),
-) -> Findings {
-    let volumes = files.iter().map(|(&number, volume)| Task::Volume(number, volume.file()));
-    let packages = files.values().flat_map(|volume| {
-        let packages = volume.layout().entries().filter(|(entry, _)| entry.resource.kind() == Kind::Package);
-        packages.map(|(entry, place)| Task::Package(volume.file(), entry, place))
-    });
+pub(super) fn read(bundle: &Bundle, limits: &Limits, jobs: usize, progress: &(impl Fn(&str, u64) + Sync)) -> Findings {
+    let volumes = bundle.volumes().map(|volume| Task::Volume(volume.number(), volume.file()));
+    let packages = bundle.entries().filter(|(entry, _)| entry.resource.kind() == Kind::Package);
+    let packages = packages.map(|(entry, place)| Task::Package(entry, place));
     // The volumes first: they take longest.
     let tasks = Mutex::new(volumes.chain(packages));
     let findings = Mutex::new(Findings::default());
@@ -52,11 +48,12 @@ pub(super) fn read(
             match next {
                 None => return,
                 Some(Task::Volume(number, file)) => {
-                    let read = hash(file, progress).map_err(|error| format!("cannot be read: {error}"));
+                    let read = hash(file).map_err(|error| format!("cannot be read: {error}"));
+                    progress(bundle.file_name(number), read.as_ref().map_or(0, |(size, _)| *size));
                     findings.lock().unwrap_or_else(PoisonError::into_inner).volumes.insert(number, read);
                 }
-                Some(Task::Package(file, entry, place)) => {
-                    let read = package(file, entry, place, limits);
+                Some(Task::Package(entry, place)) => {
+                    let read = package(entry, place, limits);
                     let mut findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
                     findings.packages.insert(entry.resource, read);
                 }
@@ -71,22 +68,26 @@ pub(super) fn read(
     findings.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn hash(file: &File, progress: &impl Fn(u64)) -> io::Result<(u64, Sha256)> {
+fn hash(file: &File) -> io::Result<(u64, Sha256)> {
     let mut part = Part { file, at: 0, left: u64::MAX, hasher: Hasher::new() };
     let mut buffer = vec![0; CHUNK];
     loop {
         match part.read(&mut buffer) {
             Ok(0) => return Ok((part.at, part.sha256())),
-            Ok(count) => progress(count as u64),
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
 }
 
-fn package(file: &File, entry: &Entry, place: Option<u64>, limits: &Limits) -> ReadPackage {
-    let at = place.ok_or("it is not where it should be in its volume")?;
-    let mut part = Part { file, at, left: entry.size, hasher: Hasher::new() };
+fn package(entry: &Entry, place: Place<'_>, limits: &Limits) -> ReadPackage {
+    let (volume, at) = match place {
+        Place::At(volume, at) => (volume, at),
+        Place::Damaged => return Err("damaged: it is not where it should be in its volume".to_owned()),
+        Place::Absent => return Err(format!("volume {} is missing", entry.volume)),
+    };
+    let mut part = Part { file: volume.file(), at, left: entry.size, hasher: Hasher::new() };
     let licence = Licence::read(&mut part, limits);
     // A reader of archives may stop at a fault; what comes after it was signed for too.
     io::copy(&mut part, &mut io::sink()).map_err(|error| format!("cannot be read: {error}"))?;

@@ -1,7 +1,8 @@
 //! The sheet as Markdown and as HTML. Everything that a template puts in is escaped by askama,
 //! for Markdown by [`MarkdownEscaper`].
 
-use super::{ArtifactLine, PackageLine, RegistryLine, ReportError, Sheet, VerdictWord, VolumeLine};
+use super::{ArtifactLine, PackageLine, RegistryLine, ReportError, Sheet, VolumeLine};
+use crate::bundle::Signature;
 use crate::exchange::UncarriedKind;
 use askama::Template;
 use bytesize::ByteSize;
@@ -74,24 +75,25 @@ impl Sheet {
     }
 
     fn signed(&self) -> String {
-        let key = self.signature.key.map(|key| key.to_string()).unwrap_or_default();
-        let trusts = self.signature.accepted;
-        match self.signature.verdict {
-            VerdictWord::Trusted => format!("good, by key {key}, which is trusted here"),
-            VerdictWord::UnknownKey => format!("by key {key}, which is not trusted here: it proves nothing"),
-            VerdictWord::Unsigned if trusts => "none; no trusted key is configured here either".to_owned(),
-            VerdictWord::Unsigned => "NONE: an import here refuses this bundle".to_owned(),
-            VerdictWord::Bad => "BAD: what is listed here is not what was signed".to_owned(),
+        match self.signature {
+            Signature::Trusted { key } => format!("good, by key {key}, which is trusted here"),
+            Signature::Unchecked { key } => {
+                format!("by key {key}, as it says; no key is trusted here, so nobody looked")
+            }
+            Signature::Unknown { key } => format!("REFUSED: by key {key}, as it says, which is not trusted here"),
+            Signature::Unsigned => "none; no key is trusted here either".to_owned(),
+            Signature::Missing => "REFUSED: none, and there must be one".to_owned(),
+            Signature::Bad => "REFUSED: it is not a signature of these bytes".to_owned(),
         }
     }
 
     fn is_signed(&self) -> bool {
-        self.signature.verdict != VerdictWord::Unsigned
+        !matches!(self.signature, Signature::Unsigned | Signature::Missing)
     }
 
     /// For `minisign -P`.
     fn key(&self) -> &str {
-        self.signature.public_key.as_deref().unwrap_or("PUBLIC_KEY")
+        self.public_key.as_deref().unwrap_or("PUBLIC_KEY")
     }
 
     /// The files as words of a shell; the index has made sure that they are plain names.
