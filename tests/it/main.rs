@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as the test may")]
 
 mod binary;
+mod bundle_report;
 mod cli;
 mod closed_network;
 mod crash;

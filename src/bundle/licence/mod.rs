@@ -103,3 +103,64 @@ fn declared(project: &str) -> Option<String> {
     }
     toml::from_str::<Project>(project).ok()?.license
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::{TarEntry, write_tar_gz};
+
+    const UNLICENSE: &str = include_str!("texts/Unlicense.txt");
+    const BSL: &str = include_str!("texts/BSL-1.0.txt");
+
+    fn read(files: &[(&str, &str)]) -> String {
+        let mut tarball = Vec::new();
+        let entries = files.iter().map(|&(path, text)| TarEntry::file(path, text, false));
+        write_tar_gz(entries, &mut tarball, 6).unwrap();
+        Licence::read(tarball.as_slice(), &Limits::default()).unwrap().to_string()
+    }
+
+    #[test]
+    fn licences_are_found_by_the_names_that_people_give_them() {
+        for path in
+            ["LICENSE", "LICENSE.md", "Licence.txt", "license.rst", "COPYING", "UNLICENSE", "LICENSES/Unlicense.txt"]
+        {
+            assert_eq!(read(&[(path, UNLICENSE), ("src/X.jl", "")]), "Unlicense", "{path}");
+        }
+        for path in ["src/LICENSE", "license.jl", "licensed", "README.md", "LICENSES/a/b"] {
+            assert_eq!(read(&[(path, UNLICENSE)]), "none found", "{path}");
+        }
+    }
+
+    #[test]
+    fn a_cell_says_what_a_person_must_look_at() {
+        assert_eq!(read(&[("LICENSE-A", UNLICENSE), ("LICENSE-B", BSL)]), "Unlicense (LICENSE-A); BSL-1.0 (LICENSE-B)");
+        assert_eq!(read(&[("LICENSE.md", "Ask Ada.\nShe knows.")]), "LICENSE.md, not recognised: “Ask Ada.”");
+        assert_eq!(read(&[("LICENSE", "")]), "LICENSE, empty");
+        let more = format!("{UNLICENSE}\nNot on Sundays.");
+        assert_eq!(read(&[("LICENSE", &more)]), "Unlicense, with other text in LICENSE: “Not on Sundays.”");
+        assert_eq!(read(&[("LICENSE", "a\x1b[31m\u{202e}b")]), "LICENSE, not recognised: “a\u{fffd}[31m\u{fffd}b”");
+    }
+
+    #[test]
+    fn what_the_project_file_says_is_shown_when_it_differs() {
+        let project = |said: &str| format!("name = \"X\"\nlicense = {said}\n");
+        assert_eq!(read(&[("LICENSE", UNLICENSE), ("Project.toml", &project("\"Unlicense\""))]), "Unlicense");
+        assert_eq!(
+            read(&[("LICENSE", UNLICENSE), ("Project.toml", &project("\"MIT\""))]),
+            "Unlicense; Project.toml says “MIT”"
+        );
+        assert_eq!(read(&[("Project.toml", &project("\"MIT\""))]), "none found; Project.toml says “MIT”");
+        for broken in ["[", "license = 3", "license = [\"MIT\"]", "\u{0}"] {
+            assert_eq!(read(&[("Project.toml", broken)]), "none found", "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_huge_licence_is_refused_and_not_held() {
+        let mut tarball = Vec::new();
+        let huge = vec![b'x'; usize::try_from(MOST_BYTES).unwrap() + 1];
+        write_tar_gz([TarEntry::file("LICENSE", huge, false)], &mut tarball, 6).unwrap();
+        let refused = Licence::read(tarball.as_slice(), &Limits::default());
+        assert!(matches!(refused, Err(TreeError::Limit { .. })), "{refused:?}");
+    }
+}

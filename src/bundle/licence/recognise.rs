@@ -229,3 +229,98 @@ fn has_word_of(text: &str, list: &str) -> bool {
 fn is_one_of(word: &str, list: &str) -> bool {
     list.split_whitespace().any(|one| one.eq_ignore_ascii_case(word))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIT: &str = include_str!("texts/MIT.txt");
+    const MIT_TITLE: &str =
+        "MIT License\n\nCopyright (c) 2020 Ada L\u{f6}velace <ada@example.org> and contributors\n\n";
+
+    fn found(text: &str) -> (String, Option<String>) {
+        let Recognised { ids, other } = recognise(text);
+        (ids.into_iter().collect::<Vec<_>>().join(" AND "), other)
+    }
+
+    fn mit(title: &str) -> String {
+        let holders = MIT.replace("SHALL … BE", "SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE").replace(" …", "");
+        format!("{title}{holders}")
+    }
+
+    #[test]
+    fn every_licence_is_recognised_by_its_terms_and_as_no_other() {
+        for (id, text) in TERMS {
+            let filled = text.replace('…', "");
+            assert_eq!(found(&filled), (id.to_owned(), None), "{id}");
+            let upper = filled.to_uppercase().replace(' ', "\n  > ");
+            assert_eq!(found(&upper), (id.to_owned(), None), "{id} laid out differently");
+        }
+    }
+
+    #[test]
+    fn a_licence_with_anything_missing_or_put_in_is_not_recognised() {
+        for (id, text) in TERMS {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            for at in [3, words.len() / 3, words.len() / 2, words.len() - 3] {
+                let mut less = words.clone();
+                less.remove((at..).find(|&at| words[at].len() > 3 && words[at].is_ascii()).unwrap());
+                assert_eq!(found(&less.join(" ")).0, "", "{id} without word {at}");
+            }
+            for at in [3, words.len() / 2] {
+                let mut more = words.clone();
+                more.insert(at, "not");
+                assert_eq!(found(&more.join(" ")).0, "", "{id} with a word at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_the_terms_is_passed_over_only_if_it_says_nothing() {
+        for title in [
+            MIT_TITLE,
+            "The Foo.jl package is licensed under the MIT \"Expat\" License:\n\n> Copyright (c) 2012-2020: Ada, Bob,\n> and others:\n>\n> https://example.org/people\n>\n",
+            "# The MIT License (MIT)\n(c) 2019, 2020 Ada. All rights reserved.\n",
+            "",
+        ] {
+            assert_eq!(found(&mit(title)), ("MIT".into(), None), "{title}");
+        }
+        for line in [
+            "The Software shall be used for Good, not Evil.",
+            "Only the documentation is licensed under the MIT License",
+            "Nothing is licensed under the MIT License",
+            "Copyright (c) 2020 Ada. No commercial use.",
+            "Parts of this are under other licenses",
+        ] {
+            assert_eq!(found(&mit(&format!("{MIT_TITLE}{line}\n\n"))), ("MIT".into(), Some(line.into())));
+            assert_eq!(found(&format!("{}\n\n{line}\n", mit(MIT_TITLE))), ("MIT".into(), Some(line.into())));
+        }
+    }
+
+    #[test]
+    fn a_gap_holds_a_name_and_no_condition() {
+        let with = |name: &str| MIT.replace("SHALL … BE", &format!("SHALL {name} BE")).replace(" …", "");
+        assert_eq!(found(&with("ADA & SONS, INC.")).0, "MIT");
+        assert_eq!(found(&with("ADA, UNLESS PAID,")).0, "");
+        assert_eq!(found(&with(&"x ".repeat(1000))).0, "MIT", "bullets do not count");
+        assert_eq!(found(&with(&"xy ".repeat(1000))).0, "");
+        assert_eq!(found(&mit("").replace("Software without restriction", "Software for research")).0, "");
+    }
+
+    #[test]
+    fn several_licences_in_one_text_are_all_named() {
+        let isc = include_str!("texts/ISC.txt").replace("AND … DISCLAIM…", "AND ADA DISCLAIMS").replace('…', "");
+        let (ids, other) = found(&format!("{}\n\nThe file src/x.jl is Bob's:\n\n{isc}", mit(MIT_TITLE)));
+        assert_eq!((ids.as_str(), other.as_deref()), ("ISC AND MIT", Some("The file src/x.jl is Bob's:")));
+    }
+
+    #[test]
+    fn what_is_not_known_is_quoted_and_breaks_nothing() {
+        assert_eq!(found("\n\n  # My License\nDo what you like."), (String::new(), Some("# My License".into())));
+        assert_eq!(found(""), (String::new(), None));
+        assert_eq!(found("MIT"), (String::new(), Some("MIT".into())), "a name is no licence");
+        assert_eq!(found(&mit(MIT_TITLE)[..900]), (String::new(), Some("MIT License".into())));
+        let odd = "\u{130}\u{1f600} \u{feff}é".repeat(5000);
+        assert_eq!(found(&odd).0, "");
+    }
+}
