@@ -262,9 +262,13 @@ mod tests {
     fn a_licence_with_anything_missing_or_put_in_is_not_recognised() {
         for (id, text) in TERMS {
             let words: Vec<&str> = text.split_whitespace().collect();
-            for at in [3, words.len() / 3, words.len() / 2, words.len() - 3] {
+            for at in [3, words.len() / 3, words.len() / 2, words.len() - 9] {
                 let mut less = words.clone();
-                less.remove((at..).find(|&at| words[at].len() > 3 && words[at].is_ascii()).unwrap());
+                less.remove(
+                    (at..)
+                        .find(|&at| words[at].len() > 3 && words[at].bytes().all(|byte| byte.is_ascii_alphabetic()))
+                        .unwrap(),
+                );
                 assert_eq!(found(&less.join(" ")).0, "", "{id} without word {at}");
             }
             for at in [3, words.len() / 2] {
