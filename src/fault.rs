@@ -17,6 +17,9 @@ pub const POINTS: &[&str] = &[
     "listing.staged",
     "listing.renamed",
     "misses.appended",
+    "view.published",
+    "view.recorded",
+    "view.listed",
     "prewarm.planned",
     "prewarm.package",
     "prewarm.done",
@@ -29,6 +32,8 @@ pub const POINTS: &[&str] = &[
     "export.packed",
     "export.recorded",
     "export.renamed",
+    "gc.planned",
+    "gc.removed",
 ];
 
 /// Kills the process if this point is armed.

@@ -9,7 +9,7 @@ use super::{KeyId, Step, Watch, describe, sbom};
 use crate::closure::{Catalogue, Content, Input, grant, read_inputs};
 use crate::exchange::{BundleIndex, INDEX_FORMAT, Request, Sha256, Uncarried, UncarriedKind};
 use crate::fault;
-use crate::julia::{FileKind, MissList, MissListEntry, Platforms};
+use crate::julia::{FileKind, MissList, MissListEntry, Version};
 use crate::mirror::{Mirror, blocking};
 use crate::prewarm;
 use crate::protocol::{Flavor, Kind, Resource, Uuid};
@@ -124,7 +124,8 @@ fn wanted(mirror: &Mirror, request: &Request) -> (Input, Vec<Uncarried>) {
         version: miss.version.clone(),
     });
     let damaged = request.damaged.iter().map(|it| MissListEntry { resource: it.resource, name: None, version: None });
-    let granted = grant(&request.wishes, &[], &catalogues(mirror, request));
+    let julias: Vec<Version> = request.julia.iter().filter_map(|version| version.parse().ok()).collect();
+    let granted = grant(&request.wishes, &julias, &catalogues(mirror, request));
     let wishes = granted.packages.into_iter().map(|(resource, package)| MissListEntry {
         resource,
         name: package.name,
@@ -186,7 +187,7 @@ impl Pack {
         let out = self.out(last + 1);
         let layout = self.lay_out(chosen, &hashed, last + 1, &out)?;
         if self.order.dry_run {
-            return Ok(self.exported(&layout, Vec::new()));
+            return Ok(self.exported(&layout, &out, Vec::new()));
         }
         self.watch.step(Step::Packing { files: hashed.len() });
         let parts = Parts::write(store, &self.order, &out, &layout, &hashed, &*self.watch)?;
@@ -198,12 +199,12 @@ impl Pack {
         fault::point("export.recorded");
         let files = parts.publish()?;
         fault::point("export.renamed");
-        let exported = self.exported(&layout, files);
+        let exported = self.exported(&layout, &out, files);
         store.note(Action::Export, exported.complete, exported.summary());
         Ok(exported)
     }
 
-    /// Hashes what was chosen; what is damaged is chosen no more.
+    /// Hashes what was chosen; what is unfit is chosen no more.
     fn hash(&self, chosen: &mut Chosen) -> Result<Vec<Hashed>, ExportError> {
         self.watch.step(Step::Hashing { files: chosen.resources.len() });
         let mut hashed = Vec::new();
@@ -212,7 +213,7 @@ impl Pack {
                 Ok(good) => hashed.push(good),
                 Err(why) => {
                     let what = chosen.label(&self.mirror, &resource);
-                    chosen.damaged(what, &resource, &why);
+                    chosen.unfit(what, &resource, &why);
                 }
             }
         }
@@ -242,7 +243,7 @@ impl Pack {
             sequence: number,
             repeats: chosen.repeats,
             builds_on: chosen.base,
-            platforms: platforms(&self.order.platforms),
+            platforms: self.order.platforms.names(),
             registries: chosen.registries,
             resources: entries,
             volumes: Vec::new(),
@@ -275,7 +276,7 @@ impl Pack {
         Ok(())
     }
 
-    fn exported(&self, layout: &Layout, files: Vec<PathBuf>) -> Exported {
+    fn exported(&self, layout: &Layout, out: &Path, files: Vec<PathBuf>) -> Exported {
         let index = &layout.index;
         let numbers = 1..=u32::try_from(index.volumes.len()).unwrap_or(u32::MAX);
         let packages = index.resources.iter().filter(|entry| entry.resource.kind() == Kind::Package);
@@ -284,7 +285,7 @@ impl Pack {
             version: entry.version.clone(),
             replaces: entry.replaces.as_ref().map(|replaced| replaced.0.clone()),
         });
-        let volume = |volume: &crate::exchange::Volume| folder_of(&self.order.out).join(&volume.file);
+        let volume = |volume: &crate::exchange::Volume| out.with_file_name(&volume.file);
         Exported {
             dry_run: self.order.dry_run,
             id: index.id,
@@ -324,13 +325,6 @@ fn random_id() -> Result<Uuid, ExportError> {
 /// Headers of a tar know no parts of a second.
 fn whole_second(time: jiff::Timestamp) -> jiff::Timestamp {
     jiff::Timestamp::from_second(time.as_second()).unwrap_or(time)
-}
-
-fn platforms(platforms: &Platforms) -> Vec<String> {
-    match platforms {
-        Platforms::All => vec!["all".to_owned()],
-        Platforms::Some(platforms) => platforms.iter().map(ToString::to_string).collect(),
-    }
 }
 
 fn sha256(bytes: &[u8]) -> Sha256 {

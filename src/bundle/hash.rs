@@ -98,7 +98,7 @@ fn verify(
             if matches!(damage, Damage::Wrong(_)) && !dry_run {
                 store.quarantine(resource, stamp)?;
             }
-            Err(damage.to_string())
+            Err(format!("it is damaged here: {damage}"))
         }
     })
 }

@@ -6,6 +6,9 @@ use super::write::{TRAILER, entry_size};
 use crate::exchange::{BundleIndex, Entry, Volume};
 use std::path::{Path, PathBuf};
 
+/// Most bytes that a further volume adds to the index, name and all.
+const GROWTH: u64 = 1024;
+
 /// A bundle whose volumes are decided.
 pub(super) struct Layout {
     pub(super) index: BundleIndex,
@@ -20,43 +23,57 @@ pub(super) fn lay_out(
     volume_size: Option<u64>,
     seal: impl Fn(&BundleIndex) -> Result<Vec<(&'static str, Vec<u8>)>, ExportError>,
 ) -> Result<Layout, ExportError> {
-    let mut reserved = 0;
+    let size_of = |metadata: &[(_, Vec<u8>)]| metadata.iter().map(|(_, bytes)| entry_size(bytes.len() as u64)).sum();
+    index.volumes = describe(&index.resources, 1, out);
+    let mut reserved: u64 = size_of(&seal(&index)?);
+    check(&index.resources, reserved, volume_size)?;
     // Grows with each round, and an index that is a little shorter than was reserved fits too.
     loop {
-        let volumes = assign(&mut index.resources, reserved, volume_size)?;
+        let volumes = assign(&mut index.resources, reserved, volume_size);
         index.volumes = describe(&index.resources, volumes, out);
         let metadata = seal(&index)?;
-        let size = metadata.iter().map(|(_, bytes)| entry_size(bytes.len() as u64)).sum();
+        let size = size_of(&metadata);
         if size <= reserved {
             return Ok(Layout { index, metadata });
         }
         reserved = size;
+        check(&index.resources, reserved, volume_size)?;
+    }
+}
+
+/// Whether each resource fits into a volume of its own.
+fn check(entries: &[Entry], reserved: u64, volume_size: Option<u64>) -> Result<(), ExportError> {
+    let most = volume_size.unwrap_or(u64::MAX);
+    // An index of more volumes is longer: by their descriptions, and by digits.
+    let growth = (entries.len() as u64).saturating_mul(GROWTH);
+    let needs = |bytes: u64| reserved.saturating_add(TRAILER).saturating_add(bytes);
+    let enough = |bytes: u64| needs(bytes).saturating_add(growth).next_multiple_of(1 << 20);
+    let largest = entries.iter().max_by_key(|entry| entry.size);
+    let size = largest.map_or(0, |entry| entry_size(entry.size));
+    match largest {
+        _ if needs(0) > most => Err(ExportError::Volume { least: enough(size) }),
+        Some(entry) if needs(size) > most => {
+            let name = entry.name.clone().unwrap_or_else(|| entry.resource.to_string());
+            Err(ExportError::TooLarge { name, size: entry.size, least: enough(size) })
+        }
+        _ => Ok(()),
     }
 }
 
 /// Fills one volume after the other, and returns how many there are.
-fn assign(entries: &mut [Entry], reserved: u64, volume_size: Option<u64>) -> Result<u32, ExportError> {
+fn assign(entries: &mut [Entry], reserved: u64, volume_size: Option<u64>) -> u32 {
     let most = volume_size.unwrap_or(u64::MAX);
     let empty = reserved.saturating_add(TRAILER);
-    if empty > most {
-        return Err(ExportError::Volume { least: empty });
-    }
     let (mut volume, mut used) = (1, empty);
     for entry in entries {
         let size = entry_size(entry.size);
-        if empty.saturating_add(size) > most {
-            let name = entry.name.clone().unwrap_or_else(|| entry.resource.to_string());
-            // Room for the index to grow: it may need more digits then.
-            let least = empty.saturating_add(size).next_multiple_of(1 << 20);
-            return Err(ExportError::TooLarge { name, size: entry.size, least });
-        }
-        if used.saturating_add(size) > most {
+        if used > empty && used.saturating_add(size) > most {
             (volume, used) = (volume + 1, empty);
         }
         entry.volume = volume;
         used = used.saturating_add(size);
     }
-    Ok(volume)
+    volume
 }
 
 fn describe(entries: &[Entry], volumes: u32, out: &Path) -> Vec<Volume> {
@@ -87,4 +104,86 @@ pub(super) fn volume_bytes(layout: &Layout, number: u32) -> u64 {
     let metadata = layout.metadata.iter().map(|(_, bytes)| bytes.len() as u64);
     let entries = layout.index.of_volume(number).map(|entry| entry.size);
     metadata.chain(entries).map(entry_size).sum::<u64>() + TRAILER
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::{Base, INDEX_FORMAT, Sha256};
+    use crate::protocol::{GENERAL, Resource, TreeHash};
+    use proptest::prelude::*;
+
+    fn entry(number: usize, size: u64) -> Entry {
+        let mut tree = [0; 20];
+        tree[..8].copy_from_slice(&number.to_be_bytes());
+        Entry {
+            resource: Resource::Artifact { tree: TreeHash::from_bytes(tree) },
+            size,
+            sha256: Sha256::from_bytes([0; 32]),
+            volume: 1,
+            name: None,
+            version: None,
+            repository: None,
+            replaces: None,
+        }
+    }
+
+    fn index(sizes: &[u64]) -> BundleIndex {
+        BundleIndex {
+            airlock_bundle: INDEX_FORMAT,
+            id: GENERAL,
+            created: jiff::Timestamp::UNIX_EPOCH,
+            origin: GENERAL,
+            destination: "all".into(),
+            sequence: 1,
+            repeats: [].into(),
+            builds_on: Base::default(),
+            platforms: Vec::new(),
+            registries: Vec::new(),
+            resources: sizes.iter().enumerate().map(|(number, &size)| entry(number, size)).collect(),
+            volumes: Vec::new(),
+            uncarried: Vec::new(),
+            sbom_sha256: Sha256::from_bytes([0; 32]),
+        }
+    }
+
+    fn laid_out(sizes: &[u64], volume_size: Option<u64>) -> Result<Layout, ExportError> {
+        lay_out(index(sizes), Path::new("x.tar"), volume_size, |index| Ok(vec![("bundle.json", index.to_json())]))
+    }
+
+    proptest! {
+        #[test]
+        fn volumes_keep_their_size_and_the_index_can_be_read(
+            sizes in prop::collection::vec(0u64..9_000, 1..60), volume_size in 20_000u64..60_000
+        ) {
+            match laid_out(&sizes, Some(volume_size)) {
+                Ok(layout) => {
+                    let count = u32::try_from(layout.index.volumes.len()).unwrap();
+                    for number in 1..=count {
+                        prop_assert!(volume_bytes(&layout, number) <= volume_size);
+                        prop_assert!(count == 1 || layout.index.of_volume(number).count() > 0);
+                    }
+                    prop_assert_eq!(BundleIndex::parse(&layout.metadata[0].1), Ok(layout.index));
+                }
+                Err(ExportError::TooLarge { least, .. } | ExportError::Volume { least }) => {
+                    prop_assert!(laid_out(&sizes, Some(least)).is_ok(), "{} would not do", least);
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_is_named_with_a_size_that_would_do() {
+        let error = laid_out(&[10, 5_000_000, 3_000_000], Some(1_000_000)).err().unwrap();
+        assert!(matches!(error, ExportError::TooLarge { size: 5_000_000, least: 5_242_880, .. }), "{error}");
+    }
+
+    #[test]
+    fn names_of_volumes_stand_before_the_extension() {
+        let named = |out, number, count| path(Path::new(out), number, count).display().to_string();
+        assert_eq!(named("a/x.tar", 1, 1), "a/x.tar");
+        assert_eq!(named("a/x.y.tar", 2, 3), "a/x.y.2of3.tar");
+        assert_eq!(named("x", 3, 3), "x.3of3");
+    }
 }

@@ -26,19 +26,23 @@ pub(super) fn publish(store: &Store, index: &BundleIndex, terms: &Terms<'_>) -> 
         for publication in index.registries.iter().filter(|registry| registry.flavors.contains(&flavor)) {
             let offer = generation(index, publication, flavor);
             let pinned = pins.tree(publication.uuid);
-            let status = match judge(store, index, &offer, &listing, &log, terms) {
-                ListedStatus::Published if pinned.is_some() => ListedStatus::Pinned,
-                status => status,
+            let (status, moved_back) = match judge(store, index, &offer, &listing, &log, terms) {
+                ListedStatus::Published | ListedStatus::Older if pinned.is_some() => (ListedStatus::Pinned, false),
+                ListedStatus::Older if terms.allow_rollback => (ListedStatus::Published, true),
+                status => (status, false),
             };
             if status == ListedStatus::Published {
                 // The log first: a crash in between publishes it again, the other way round it would
                 // never be logged.
                 store.append_generation(&offer)?;
+                if moved_back {
+                    tracing::warn!(registry = %offer.uuid, tree = %offer.tree, "moved back");
+                }
                 listing.set(RegistryTree { uuid: offer.uuid, tree: offer.tree });
                 moved = true;
             }
             let (uuid, name, tree) = (offer.uuid, publication.name.clone(), offer.tree);
-            all.push(Listed { uuid, name, tree, flavor, status, pinned });
+            all.push(Listed { uuid, name, tree, flavor, status, moved_back, pinned });
         }
         if moved {
             listing.retain(|registry| store.has(&registry.into()));
@@ -80,7 +84,7 @@ fn judge(
     let replaced = |present: &str| present != offer.source;
     let is_old =
         terms.received.iter().any(|bundle| is_newer(bundle, index)) || is_superseded(log, offer, published, replaced);
-    if is_old && !terms.allow_rollback { ListedStatus::Older } else { ListedStatus::Published }
+    if is_old { ListedStatus::Older } else { ListedStatus::Published }
 }
 
 /// Whether all of a newer bundle of the same origin is here. Those for one destination are counted;

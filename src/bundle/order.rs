@@ -92,7 +92,7 @@ pub enum ExportError {
         least: u64,
     },
     /// A volume must at least have room for the index.
-    #[error("a volume needs {least} bytes for the index and the checksums alone")]
+    #[error("no volume has room for the index and the checksums: --volume-size must be at least {least}")]
     Volume {
         /// The volume size that would do, in bytes.
         least: u64,

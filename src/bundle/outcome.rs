@@ -121,6 +121,8 @@ pub struct Listed {
     pub flavor: Flavor,
     /// What came of it.
     pub status: ListedStatus,
+    /// Whether it was published though it is older.
+    pub moved_back: bool,
     /// The tree at which clients see it because it is pinned there.
     pub pinned: Option<TreeHash>,
 }

@@ -1,4 +1,4 @@
-//! The list of what is in a bundle, as CycloneDX 1.6 in JSON: what scanners and auditors read.
+//! The list of what is in a bundle, as `CycloneDX` 1.6 in JSON: what scanners and auditors read.
 
 use super::hash::Hashed;
 use crate::exchange::Entry;

@@ -26,12 +26,11 @@ impl Chosen {
         label(&self.plan, mirror, resource)
     }
 
-    /// Takes something out again that turned out to be damaged.
-    pub(super) fn damaged(&mut self, what: String, resource: &Resource, why: &str) {
+    /// Takes something out again that turned out to be unfit.
+    pub(super) fn unfit(&mut self, what: String, resource: &Resource, why: &str) {
         self.resources.remove(resource);
         self.registries.retain(|it| Resource::Registry { uuid: it.uuid, tree: it.tree } != *resource);
-        let why = format!("it is damaged here: {why}");
-        self.uncarried.insert(Uncarried { what, kind: UncarriedKind::Missing, why });
+        self.uncarried.insert(Uncarried { what, kind: UncarriedKind::Missing, why: why.to_owned() });
     }
 }
 

@@ -110,8 +110,8 @@ impl SigningKey {
 impl TrustedKey {
     /// Reads the text of a `.pub` file: a comment, and the key.
     pub fn from_file_text(text: &str) -> Result<Self, SignatureError> {
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        lines.last().unwrap_or_default().parse()
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.next_back().unwrap_or_default().parse()
     }
 
     /// Which key.

@@ -204,13 +204,14 @@ impl VolumeFile {
 fn open(path: &Path) -> Result<(File, u64), VolumeProblem> {
     // Whatever lies there must not keep anybody waiting, as a pipe would.
     let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(bare)?.into_file();
+    let file =
+        fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| bare(&error))?.into_file();
     let metadata = file.metadata()?;
     if metadata.is_file() { Ok((file, metadata.len())) } else { Err(VolumeProblem::NotAFile) }
 }
 
 /// The error without the path: whoever reads it gets the path from [`VolumeError`].
-fn bare(error: io::Error) -> io::Error {
+fn bare(error: &io::Error) -> io::Error {
     error.kind().into()
 }
 

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 const BLOCK: u64 = 512;
 
+const ZEROS: [u8; 512] = [0; 512];
+
 /// The end of a tar: two blocks of zeros.
 pub(super) const TRAILER: u64 = 2 * BLOCK;
 
@@ -64,7 +66,7 @@ impl Parts {
                 volume.resource(store, entry, stamp)?;
                 watch.step(Step::Done { bytes: entry.size });
             }
-            (&file).write_all(&[0; TRAILER as usize])?;
+            volume.trailer()?;
             file.sync_all()?;
         }
         Ok(parts)
@@ -173,10 +175,14 @@ impl Volume<'_> {
         self.file.write_all(header.as_bytes())
     }
 
+    fn trailer(&mut self) -> io::Result<()> {
+        self.file.write_all(&ZEROS)?;
+        self.file.write_all(&ZEROS)
+    }
+
     fn pad(&mut self, size: u64) -> io::Result<()> {
-        let zeros = [0; BLOCK as usize];
         let missing = usize::try_from(size.next_multiple_of(BLOCK) - size).unwrap_or_default();
-        self.file.write_all(zeros.get(..missing).unwrap_or_default())
+        self.file.write_all(ZEROS.get(..missing).unwrap_or_default())
     }
 }
 

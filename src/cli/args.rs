@@ -1,8 +1,12 @@
 //! Flags, and the environment variables that stand for them.
 
 use super::bundle::BundleArgs;
+use super::check::CheckArgs;
+use super::doctor::DoctorArgs;
+use super::gc::GcArgs;
 use super::registries::RegistriesArgs;
-use crate::config::{LogFormat, PrewarmSettings, Settings};
+use super::status::StatusArgs;
+use crate::config::{LogFormat, PrewarmSettings, Settings, Show, ViewSettings};
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -53,10 +57,18 @@ pub(super) enum Command {
     Misses(MissesArgs),
     /// Show the published registries; ask upstreams for new ones, go back, hold one where it is
     Registries(RegistriesArgs),
+    /// Say whether manifests can be instantiated from this cache, asking nobody
+    Check(CheckArgs),
+    /// Say what is in this cache, and what was done to it
+    Status(StatusArgs),
+    /// Show what no manifest needs, and remove it with --yes
+    Gc(GcArgs),
     /// Hash the whole cache again; what is damaged goes to .airlock/quarantine
     Verify(VerifyArgs),
     /// Make, show and import the bundles that cross the gap, and the keys that sign them
     Bundle(BundleArgs),
+    /// Examine this host: does its Julia see the package server, and what to do where not
+    Doctor(DoctorArgs),
     /// Show the whole way with a sample upstream inside this process, without any network
     Demo(DemoArgs),
     /// Print a completion script
@@ -82,6 +94,16 @@ pub(super) struct ServeArgs {
     /// Ask no upstream, ever: what is not here is refused at once
     #[arg(long, env = "AIRLOCK_OFFLINE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     offline: Option<bool>,
+    /// What of the registries clients see: full, as upstream published it, or available, only the
+    /// versions that are here [default: available when offline, full otherwise]
+    #[arg(long, env = "AIRLOCK_VIEW", value_name = "VIEW")]
+    view: Option<ViewName>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ViewName {
+    Full,
+    Available,
 }
 
 #[derive(Debug, clap::Args)]
@@ -199,16 +221,33 @@ impl Command {
 
     fn settings(&self, common: Settings) -> Settings {
         match self {
-            Self::Serve(args) => {
-                Settings { listen: args.listen, upstream: args.upstream.setting(), offline: args.offline, ..common }
-            }
+            Self::Serve(args) => Settings {
+                listen: args.listen,
+                upstream: args.upstream.setting(),
+                offline: args.offline,
+                view: ViewSettings { show: args.view.map(Show::from), platform: None },
+                ..common
+            },
             Self::Prewarm(args) => args.settings(common),
             Self::Misses(args) => Settings { json: args.json, ..common },
             Self::Registries(args) => args.settings(common),
+            Self::Check(args) => args.settings(common),
+            Self::Status(args) => args.settings(common),
+            Self::Gc(args) => args.settings(common),
             Self::Verify(args) => Settings { jobs: args.jobs, json: args.json, ..common },
             Self::Bundle(args) => args.settings(common),
+            Self::Doctor(args) => Settings { json: args.json, ..common },
             Self::Demo(args) => Settings { listen: args.listen, ..common },
             Self::Completions { .. } | Self::Man { .. } => common,
+        }
+    }
+}
+
+impl From<ViewName> for Show {
+    fn from(name: ViewName) -> Self {
+        match name {
+            ViewName::Full => Self::Full,
+            ViewName::Available => Self::Available,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::serve::{listen, stop_signal};
 use super::{Outcome, print, say};
-use crate::config::Config;
+use crate::config::{Config, Show, View};
 use crate::mirror::Mirror;
 use crate::prewarm::{self, Report, Request, Status};
 use crate::protocol::{Resource, Uuid};
@@ -47,7 +47,8 @@ pub(super) async fn run(config: Config, exit: bool, upstream_only: bool) -> anyh
     let report = fill(&config, folder.path()).await?;
 
     step("2. The upstream is off. Inside: the same cache, served offline");
-    let config = Config { offline: true, upstreams: Vec::new(), ..config };
+    let view = View { show: Show::Available, ..config.view };
+    let config = Config { offline: true, upstreams: Vec::new(), view, ..config };
     let mirror = Mirror::start(Arc::new(Store::open(&cache)?), Vec::new(), &config);
     let app = App::new(Arc::clone(&mirror), config.clone());
     let closing = CancellationToken::new();

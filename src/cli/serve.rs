@@ -2,6 +2,7 @@
 
 use super::{Outcome, open_store, sources};
 use crate::config::{Config, without_credentials};
+use crate::julia::Platforms;
 use crate::mirror::Mirror;
 use crate::protocol::Flavor;
 use crate::server::{self, App};
@@ -14,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
     // The port first: a second server on one cache must fail before it touches anything.
     let listener = listen(config).await?;
+    // A typing error is told now, not when the view is made.
+    let platforms = config.view.platforms.iter().flatten().map(|platform| platform.parse::<Platforms>());
+    platforms.collect::<Result<Platforms, _>>().context("view.platform")?;
     let (store, sources) = (open_store(config)?, sources(config)?);
     let address = listener.local_addr()?;
     let cache = store.root().display().to_string();

@@ -7,7 +7,8 @@
 mod settings;
 
 pub use settings::{
-    BundleSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings, ServerSettings, Settings, Span,
+    BundleSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings, ServerSettings, Settings,
+    Show, Span, ViewSettings,
 };
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -48,6 +49,8 @@ pub struct Config {
     pub server: Server,
     /// For the mirror.
     pub mirror: Mirror,
+    /// What of the registries clients see.
+    pub view: View,
     /// For tarballs.
     pub limits: Limits,
 }
@@ -113,8 +116,20 @@ pub struct Mirror {
     pub registries_interval: Duration,
     /// How often the cache directory is searched for new files.
     pub rescan_interval: Duration,
+    /// How often the cache directory is looked at for changes, when only what is here is shown.
+    pub view_interval: Duration,
     /// How long a first failure of one resource at one upstream is remembered.
     pub cooldown: Duration,
+}
+
+/// What of the registries clients see.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// All, or only what is here.
+    pub show: Show,
+    /// The platforms that are served (triplets, `host` or `all`), if somebody said: a version whose
+    /// artifacts for one of them are not all here is shown as yanked.
+    pub platforms: Option<Vec<String>>,
 }
 
 /// Bounds of a tarball: generous, against bombs only.
@@ -173,6 +188,7 @@ impl Config {
             bundle: Bundle::new(flags.bundle, file.bundle),
             server: Server::new(file.server)?,
             mirror: Mirror::new(&file.mirror),
+            view: View::new(flags.view, file.view, offline),
             limits: Limits::new(&file.limits),
         };
         config.check()
@@ -188,8 +204,12 @@ impl Config {
         if self.mirror.silence > Duration::from_secs(15) {
             return Err(ConfigError::Bound("mirror.silence must be at most 15s: Julia's clients leave after 20 s"));
         }
-        if self.mirror.registries_interval.is_zero() || self.mirror.rescan_interval.is_zero() {
-            return Err(ConfigError::Bound("mirror.registries-interval and mirror.rescan-interval must not be zero"));
+        let mirror = &self.mirror;
+        let intervals = [mirror.registries_interval, mirror.rescan_interval, mirror.view_interval];
+        if intervals.iter().any(Duration::is_zero) {
+            return Err(ConfigError::Bound(
+                "mirror.registries-interval, mirror.rescan-interval and mirror.view-interval must not be zero",
+            ));
         }
         let (server, mirror) = (&self.server, &self.mirror);
         let waits = [server.header_timeout, server.stall_timeout, mirror.connect_timeout, mirror.first_byte_timeout];
@@ -272,8 +292,17 @@ impl Mirror {
             silence: span(file.silence, 14_000),
             registries_interval: span(file.registries_interval, 60_000),
             rescan_interval: span(file.rescan_interval, 600_000),
+            view_interval: span(file.view_interval, 10_000),
             cooldown: span(file.cooldown, 60_000),
         }
+    }
+}
+
+impl View {
+    /// Outside, clients may have whatever upstream has; inside, what is not here cannot be had.
+    fn new(flags: ViewSettings, file: ViewSettings, offline: bool) -> Self {
+        let default = if offline { Show::Available } else { Show::Full };
+        Self { show: flags.show.or(file.show).unwrap_or(default), platforms: flags.platform.or(file.platform) }
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// `[mirror]`
     pub mirror: MirrorSettings,
+    /// `[view]`
+    pub view: ViewSettings,
     /// `[limits]`
     pub limits: LimitSettings,
 }
@@ -105,8 +107,20 @@ pub struct MirrorSettings {
     pub registries_interval: Option<Span>,
     /// How often the cache directory is searched for new files.
     pub rescan_interval: Option<Span>,
+    /// How often the cache directory is looked at for changes, when only what is here is shown.
+    pub view_interval: Option<Span>,
     /// How long a failure of one resource at one upstream is remembered; doubles up to an hour.
     pub cooldown: Option<Span>,
+}
+
+/// `[view]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ViewSettings {
+    /// What of the registries clients see.
+    pub show: Option<Show>,
+    /// The platforms that are served: triplets, `host` or `all`.
+    pub platform: Option<Vec<String>>,
 }
 
 /// `[limits]`
@@ -121,6 +135,16 @@ pub struct LimitSettings {
     pub unpacked: Option<ByteSize>,
     /// Unpacked bytes per packed byte.
     pub ratio: Option<u64>,
+}
+
+/// What of the registries clients see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Show {
+    /// All, as upstream published it.
+    Full,
+    /// Only what is here.
+    Available,
 }
 
 /// A duration written as `500ms`, `15s` or `2m`.

@@ -285,3 +285,131 @@ impl FromStr for Sha256 {
 }
 
 crate::protocol::serde_as_text!(Sha256);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::GENERAL;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    const TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+
+    /// An index with everything in it, as JSON to break.
+    fn whole() -> Value {
+        let entry = |resource: String, volume: u32| {
+            json!({
+                "resource": resource, "size": 3, "sha256": "ab".repeat(32), "volume": volume, "name": "x",
+                "version": "1.0.0", "repository": null, "replaces": ["0.9.0"],
+            })
+        };
+        json!({
+            "airlock_bundle": 1,
+            "id": GENERAL,
+            "created": "2026-11-21T08:00:00Z",
+            "origin": GENERAL,
+            "destination": "site-a",
+            "sequence": 3,
+            "repeats": [1, 2],
+            "builds_on": { "since": null, "request": "2026-11-20T08:00:00Z", "resources": [] },
+            "platforms": ["x86_64-linux-gnu"],
+            "registries": [{
+                "flavors": ["eager"], "uuid": GENERAL, "tree": TREE, "name": "General", "published": null,
+            }],
+            "resources": [
+                entry(format!("/registry/{GENERAL}/{TREE}"), 1),
+                entry(format!("/package/{GENERAL}/{TREE}"), 1),
+                entry(format!("/artifact/{TREE}"), 2),
+            ],
+            "volumes": [
+                { "file": "a.1of2.tar", "resources": 2, "bytes": 6 },
+                { "file": "a.2of2.tar", "resources": 1, "bytes": 3 },
+            ],
+            "uncarried": [{ "what": "Own 0.1.0", "kind": "git", "why": "clients clone it" }],
+            "sbom_sha256": "cd".repeat(32),
+        })
+    }
+
+    fn parse(index: &Value) -> Result<BundleIndex, IndexError> {
+        BundleIndex::parse(index.to_string().as_bytes())
+    }
+
+    /// The whole with another value at a place.
+    fn with(pointer: &str, value: Value) -> Result<BundleIndex, IndexError> {
+        let mut index = whole();
+        *index.pointer_mut(pointer).unwrap() = value;
+        parse(&index)
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let index = parse(&whole()).unwrap();
+        assert_eq!(BundleIndex::parse(&index.to_json()), Ok(index.clone()));
+        assert_eq!((index.bytes(), index.count(Kind::Package), index.of_volume(1).count()), (9, 1, 2));
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for (pointer, value, word) in [
+            ("/destination", json!("../x"), "destination"),
+            ("/destination", json!("x".repeat(65)), "destination"),
+            ("/destination", json!(".x"), "destination"),
+            ("/sequence", json!(0), "sequence"),
+            ("/repeats", json!([3]), "sequence"),
+            ("/volumes", json!([]), "volumes"),
+            ("/volumes/0/file", json!("a/b.tar"), "volumes"),
+            ("/volumes/0/file", json!(".."), "volumes"),
+            ("/volumes/0/file", json!("\u{1b}[31m"), "volumes"),
+            ("/resources/0/volume", json!(2), "order"),
+            ("/resources/0/volume", json!(0), "order"),
+            ("/resources/2/volume", json!(3), "order"),
+            ("/resources/2/resource", json!(format!("/package/{GENERAL}/{TREE}")), "twice"),
+            ("/registries/0/tree", json!("ab".repeat(20)), "registry"),
+            ("/registries/0/flavors", json!([]), "registry"),
+        ] {
+            match with(pointer, value.clone()) {
+                Err(IndexError::Inconsistent(what)) => assert!(what.contains(word), "{pointer} {value}: {what}"),
+                other => panic!("{pointer} {value}: {other:?}"),
+            }
+        }
+        let mut based = whole();
+        *based.pointer_mut("/registries/0/tree").unwrap() = json!("ab".repeat(20));
+        *based.pointer_mut("/builds_on/resources").unwrap() =
+            json!([format!("/registry/{GENERAL}/{}", "ab".repeat(20))]);
+        parse(&based).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_index_is_refused() {
+        for (pointer, value) in [
+            ("/resources/0/resource", json!("/artifact/../etc")),
+            ("/resources/0/sha256", json!("AB".repeat(32))),
+            ("/resources/0/size", json!(-1)),
+            ("/resources/0", json!({})),
+            ("/id", json!("x")),
+            ("/created", json!("yesterday")),
+            ("/uncarried/0/kind", json!("other")),
+            ("/builds_on", json!({ "more": 1 })),
+            ("/repeats", json!({})),
+        ] {
+            assert!(matches!(with(pointer, value.clone()), Err(IndexError::Json(_))), "{pointer} {value}");
+        }
+        let mut more = whole();
+        more["more"] = json!(1);
+        assert!(matches!(parse(&more), Err(IndexError::Json(_))), "an unknown key");
+        assert_eq!(with("/airlock_bundle", json!(2)), Err(IndexError::Format(2)));
+        for bad in [&b""[..], b"[]", b"null", b"{}", b"\xff", &vec![b'['; 100_000]] {
+            assert!(matches!(BundleIndex::parse(bad), Err(IndexError::Json(_))));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(at in 0usize..2000, byte in any::<u8>()) {
+            let mut bytes = whole().to_string().into_bytes();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _ = BundleIndex::parse(&bytes);
+        }
+    }
+}

@@ -30,6 +30,9 @@ pub struct Artifact {
     pub platform_specific: bool,
     /// All platform tags, those that Julia does not know too.
     pub tags: Tags,
+    /// Whether there is a `download`, readable or not: without one Pkg does not fetch it when it
+    /// installs the package.
+    pub has_download: bool,
     /// Where clients look when the package server does not have it.
     pub downloads: Vec<Download>,
 }
@@ -118,6 +121,7 @@ impl Entry<'_> {
             lazy: self.table.flag("lazy")?,
             platform_specific: self.platform_specific,
             tags: tags(self.table)?,
+            has_download: self.table.get("download").is_some(),
             downloads: Vec::new(),
         })
     }

@@ -4,6 +4,7 @@
 //! names it in the error; what is here knows only the line.
 
 mod artifacts;
+mod derived_registry;
 mod error;
 mod files;
 mod manifest;
@@ -19,9 +20,10 @@ pub mod stdlib;
 mod version;
 
 pub use artifacts::{Artifact, ArtifactsToml, Download, Tags};
+pub use derived_registry::{DerivedRegistry, Here, KeptRegistry, RegistryFiles};
 pub use error::{FormatError, Problem};
 pub use files::{FileKind, SniffError};
-pub use manifest::{Manifest, ManifestEntry, Origin};
+pub use manifest::{Manifest, ManifestEntry, ManifestRegistry, Origin};
 pub use misslist::{MISS_LIST_HEADER, MissList, MissListEntry, MissListError};
 pub use platform::{KNOWN_PLATFORMS, ParsePlatformError, Platform, Platforms};
 pub use range::{ParseRangeError, VersionRange};

@@ -216,11 +216,22 @@ pub enum Platforms {
 impl Platforms {
     /// Whether an artifact is wanted. One that is not specific to a platform always is.
     pub fn applies(&self, artifact: &Artifact) -> bool {
+        self.match_tags(artifact.platform_specific.then_some(&artifact.tags))
+    }
+
+    /// The same by the tags of an artifact; `None` is one that is not specific to a platform.
+    pub fn match_tags(&self, tags: Option<&Tags>) -> bool {
+        match (self, tags) {
+            (Self::All, _) | (_, None) => true,
+            (Self::Some(platforms), Some(tags)) => platforms.iter().any(|platform| platform.matches(tags)),
+        }
+    }
+
+    /// The triplets, or `all`: what [`Platforms::from_str`] reads.
+    pub fn names(&self) -> Vec<String> {
         match self {
-            Self::All => true,
-            Self::Some(platforms) => {
-                !artifact.platform_specific || platforms.iter().any(|platform| platform.matches(&artifact.tags))
-            }
+            Self::All => vec!["all".to_owned()],
+            Self::Some(platforms) => platforms.iter().map(Platform::to_string).collect(),
         }
     }
 }
@@ -365,6 +376,7 @@ mod tests {
             lazy: false,
             platform_specific,
             tags: tags("os=windows arch=i686"),
+            has_download: false,
             downloads: Vec::new(),
         };
         let linux = select(&["x86_64-linux-gnu", "x86_64-linux-gnu"]);

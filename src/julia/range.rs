@@ -118,10 +118,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_version_alone_is_a_range_of_itself(a in 0u32..9, b in 0u32..9, c in 0u32..9, x in 0u32..9) {
-            let range: VersionRange = format!("{a}.{b}.{c}").parse().unwrap();
-            let version = format!("{a}.{b}.{c}").parse().unwrap();
-            prop_assert!(range.contains(&version));
-            prop_assert_eq!(range.contains(&format!("{a}.{b}.{x}").parse().unwrap()), x == c);
+            let version = |patch: u32| format!("{a}.{b}.{patch}");
+            let range: VersionRange = version(c).parse().unwrap();
+            prop_assert!(range.contains(&version(c).parse().unwrap()));
+            prop_assert_eq!(range.contains(&version(x).parse().unwrap()), x == c);
         }
 
         #[test]

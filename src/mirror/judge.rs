@@ -38,7 +38,20 @@ pub(super) fn judge(resource: &Resource, contents: &Contents) -> Result<(), Stri
 /// The artifacts that a tarball names. What cannot be read names none: Julia could not read it
 /// either, and the package is what its name says all the same.
 pub(super) fn held_artifacts(resource: &Resource, contents: &Contents) -> Vec<HeldArtifact> {
-    let mut held: Vec<_> = contents.kept.iter().flat_map(|file| read_artifacts(resource, file)).map(hold).collect();
+    // At the root Pkg reads the first of these two that is there (`Artifacts.jl`,
+    // `artifact_names`), and what lies deeper only when code asks for it.
+    let read = ["JuliaArtifacts.toml", "Artifacts.toml"];
+    let read = read.iter().find(|name| contents.kept.iter().any(|file| file.path == **name));
+    let mut held = Vec::new();
+    for file in &contents.kept {
+        let is_read = read.is_some_and(|name| file.path == *name);
+        held.extend(
+            read_artifacts(resource, file)
+                .into_iter()
+                .map(hold)
+                .map(|artifact| HeldArtifact { deferred: artifact.deferred || !is_read, ..artifact }),
+        );
+    }
     held.sort_by(|a, b| (&a.name, a.tree, &a.platform).cmp(&(&b.name, b.tree, &b.platform)));
     held.dedup();
     held
@@ -58,9 +71,9 @@ fn read_artifacts(resource: &Resource, file: &KeptFile) -> Vec<Artifact> {
 
 /// The part of an artifact that matters to a mirror.
 pub fn hold(artifact: Artifact) -> HeldArtifact {
-    let Artifact { name, tree, lazy, platform_specific, mut tags, .. } = artifact;
+    let Artifact { name, tree, lazy, platform_specific, mut tags, has_download, .. } = artifact;
     tags.retain(|tag, _| TAGS.contains(&tag.as_str()));
-    HeldArtifact { name, tree, lazy, platform: platform_specific.then_some(tags) }
+    HeldArtifact { name, tree, lazy, deferred: !has_download, platform: platform_specific.then_some(tags) }
 }
 
 /// Verifies a file where it lies, whoever put it there.
@@ -110,4 +123,40 @@ pub enum Damage {
 pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&cause| cause.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::TreeHash;
+    use crate::tree::{TarEntry, write_tar_gz};
+
+    /// What a package with these files holds: each artifact's name, and whether it is deferred.
+    fn held(files: &[(&str, &str)]) -> Vec<(String, bool)> {
+        let mut tarball = Vec::new();
+        let entries = files.iter().map(|(path, text)| TarEntry::file(*path, *text, false));
+        let tree = write_tar_gz(entries, &mut tarball, 1).unwrap();
+        let contents = hash(&tarball[..], &Limits::default()).unwrap();
+        let artifacts = held_artifacts(&Resource::Artifact { tree }, &contents);
+        artifacts.into_iter().map(|artifact| (artifact.name, artifact.deferred)).collect()
+    }
+
+    #[test]
+    fn what_pkg_does_not_read_on_installation_is_deferred() {
+        let entry = |name: &str, more: &str| format!("[{name}]\ngit-tree-sha1 = \"{}\"\n{more}", TreeHash::EMPTY);
+        let with = |name: &str| entry(name, &format!("[[{name}.download]]\nurl = \"u\"\nsha256 = \"broken\"\n"));
+        let (a, b, c) = (with("a") + &entry("without", ""), with("b"), with("c"));
+        let only = |name: &str, deferred| (name.to_owned(), deferred);
+        assert_eq!(held(&[("Artifacts.toml", &a)]), [only("a", false), only("without", true)]);
+        assert_eq!(held(&[("JuliaArtifacts.toml", &b)]), [only("b", false)]);
+        let all = [("Artifacts.toml", &*a), ("JuliaArtifacts.toml", &*b), ("test/Artifacts.toml", &*c)];
+        assert_eq!(held(&all), [only("a", true), only("b", false), only("c", true), only("without", true)]);
+        assert_eq!(held(&[("deps/Artifacts.toml", &*c)]), [only("c", true)]);
+    }
+
+    #[test]
+    fn a_fact_of_before_says_that_all_are_needed() {
+        let old = format!("{{\"name\":\"a\",\"tree\":\"{}\"}}", TreeHash::EMPTY);
+        assert!(!serde_json::from_str::<HeldArtifact>(&old).unwrap().deferred);
+    }
 }

@@ -3,7 +3,7 @@
 //! [`Mirror::get`] answers for the HTTP server, [`Mirror::fetch`] for prewarm. Below them there is
 //! one flight per resource (`flight.rs`, driven by `fetch.rs`), a memory of what failed lately
 //! (`memory.rs`), the task that follows the registries (`registries.rs`), the names of things for
-//! people (`names.rs`), and the ledger of misses (`misses.rs`).
+//! people (`names.rs`), the registries that list only what is here (`view.rs`), and the ledger of misses (`misses.rs`).
 
 mod body;
 mod fetch;
@@ -18,6 +18,7 @@ mod refusal;
 mod registries;
 mod rescan;
 mod steer;
+mod view;
 mod writer;
 
 pub use body::read;
@@ -29,6 +30,7 @@ pub use patience::Patience;
 pub use refusal::Refusal;
 pub use registries::{ListingAnswer, RegistryProblem};
 pub use steer::SteerError;
+pub use view::Served;
 
 use crate::config::Config;
 use crate::protocol::Resource;
@@ -69,6 +71,9 @@ pub struct Mirror {
     names: names::Names,
     misses: misses::Pending,
     listings: watch::Sender<registries::Progress>,
+    view: view::View,
+    /// One search of the cache directory at a time.
+    searching: tokio::sync::Mutex<()>,
     counters: Counters,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -146,6 +151,8 @@ impl Mirror {
             verifications: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
             hot,
             listings: watch::Sender::default(),
+            view: view::View::new(config),
+            searching: tokio::sync::Mutex::default(),
             counters: Counters::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),

@@ -61,7 +61,7 @@ impl fmt::Display for RegistryProblem {
 impl Mirror {
     /// The listing to serve: from disk, at once. On a cache that has none yet it waits for the
     /// first: a client that got an empty answer would go to GitHub.
-    pub async fn listing(&self, flavors: &[Flavor]) -> Result<ListingAnswer, Refusal> {
+    pub async fn listing(self: &Arc<Self>, flavors: &[Flavor]) -> Result<ListingAnswer, Refusal> {
         let answer = self.listing_now(flavors).await?;
         if answer != ListingAnswer::Nothing || self.sources.is_empty() {
             return Ok(answer);
@@ -73,15 +73,15 @@ impl Mirror {
         self.listing_now(flavors).await
     }
 
-    async fn listing_now(&self, flavors: &[Flavor]) -> Result<ListingAnswer, Refusal> {
-        let (store, flavors) = (Arc::clone(&self.store), flavors.to_vec());
+    async fn listing_now(self: &Arc<Self>, flavors: &[Flavor]) -> Result<ListingAnswer, Refusal> {
+        let (mirror, flavors) = (Arc::clone(self), flavors.to_vec());
         let answer = blocking(move || {
             for flavor in &flavors {
-                if let Some(listing) = store.listing(*flavor)? {
+                if let Some(listing) = mirror.served_listing(*flavor)? {
                     return Ok(ListingAnswer::Listing(listing));
                 }
             }
-            let mut others = Flavor::ALL.iter().map(|flavor| store.listing(*flavor));
+            let mut others = Flavor::ALL.iter().map(|flavor| mirror.served_listing(*flavor));
             let any = others.find_map(Result::transpose).transpose()?;
             Ok(any.map_or(ListingAnswer::Nothing, |_| ListingAnswer::NoFlavor))
         });
@@ -214,6 +214,7 @@ impl Mirror {
             tracing::info!(registry = %registry.uuid, tree = %registry.tree, source, "published in /{}", flavor.file_name());
             self.memory.forget();
             self.listings.send_modify(|progress| progress.published += 1);
+            self.refresh_view().await;
             self.load_names().await;
         }
         Ok(())

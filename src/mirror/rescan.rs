@@ -10,6 +10,9 @@ impl Mirror {
     pub(super) fn spawn_tasks(self: &Arc<Self>) {
         self.spawn_misses();
         self.spawn_rescan();
+        if self.shows_available() {
+            self.spawn_looks();
+        }
         if self.is_offline() {
             return;
         }
@@ -22,6 +25,7 @@ impl Mirror {
         self.tasks.spawn(async move {
             let rescans = async {
                 mirror.verify_listed().await;
+                mirror.refresh_view().await;
                 mirror.load_names().await;
                 loop {
                     mirror.rescan().await;
@@ -32,9 +36,12 @@ impl Mirror {
         });
     }
 
-    /// Verifies every file that has no fact yet, forgets what failed lately, and loads new
-    /// registries. Returns how many files were found good and how many damaged.
+    /// Verifies every file that has no fact yet, forgets what failed lately, lists what is here, and
+    /// loads new registries. Returns how many files were found good and how many damaged.
     pub async fn rescan(self: &Arc<Self>) -> (usize, usize) {
+        let _only = self.searching.lock().await;
+        // Before the search: what changes while it goes on is for the next.
+        let looked = self.signature().await;
         self.memory.forget();
         self.log_found().await;
         let (mut good, mut damaged) = (0, 0);
@@ -50,6 +57,8 @@ impl Mirror {
         if good + damaged > 0 {
             tracing::info!(good, damaged, "found new files in the cache directory");
         }
+        self.refresh_view().await;
+        self.view.saw(looked);
         self.load_names().await;
         (good, damaged)
     }
@@ -58,7 +67,10 @@ impl Mirror {
     async fn verify_listed(self: &Arc<Self>) {
         let store = Arc::clone(&self.store);
         let listed = blocking(move || {
-            let listings = Flavor::ALL.into_iter().filter_map(|flavor| store.listing(flavor).ok().flatten());
+            let listings = Flavor::ALL
+                .into_iter()
+                .flat_map(|flavor| [store.listing(flavor), store.view_listing(flavor).map(Some)]);
+            let listings = listings.filter_map(|listing| listing.ok().flatten());
             listings.flat_map(|listing| listing.iter().collect::<Vec<_>>()).collect::<BTreeSet<_>>()
         });
         for registry in listed.await.unwrap_or_default() {

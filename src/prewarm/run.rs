@@ -24,6 +24,9 @@ pub async fn run(mirror: Arc<Mirror>, request: Request, progress: &dyn Progress)
     if inputs.iter().all(|input| input.content.is_err()) {
         return Report::unusable(&request, &inputs);
     }
+    if !request.dry_run {
+        remember_platforms(&mirror, &request).await;
+    }
     let registries = prepare(&mirror, &request, progress).await;
     run_inputs(mirror, &request, &inputs, registries, progress).await
 }
@@ -61,6 +64,15 @@ pub async fn run_inputs(
     fault::point("prewarm.done");
     let Work { plan, outcomes, opened, .. } = work;
     Report::new(request, inputs, registries, Done { plan, outcomes, opened })
+}
+
+/// Whose artifacts are wanted is whom the view serves. That it cannot be written down must not keep
+/// anything from being fetched.
+async fn remember_platforms(mirror: &Mirror, request: &Request) {
+    let (store, names) = (Arc::clone(mirror.store()), request.platforms.names());
+    if let Ok(Err(error)) = blocking(move || store.remember_platforms(&names)).await {
+        tracing::warn!("the platforms cannot be remembered: {error}");
+    }
 }
 
 /// A plan with what came of it.

@@ -2,9 +2,9 @@
 
 use super::refusal;
 use super::routes::App;
-use crate::mirror::{Refusal, blocking};
-use crate::protocol::{Flavor, Kind, Resource, TreeHash, Uuid};
-use crate::store::{Store, StoreError};
+use crate::mirror::{Mirror, Refusal, Served, blocking};
+use crate::protocol::{Flavor, Kind, RegistryTree, Resource, TreeHash, Uuid};
+use crate::store::StoreError;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -25,14 +25,20 @@ pub(super) struct RegistryStatus {
     /// When this tree was published here; unknown if another tool brought it.
     pub(super) published: Option<jiff::Timestamp>,
     pub(super) age_seconds: Option<i64>,
-    /// Listed as upstream published it.
+    /// `full`, as upstream published it, or `available`, derived to list only what is here.
     pub(super) view: &'static str,
+    /// The tree of the full registry; when it was published is what `published` says.
+    pub(super) derived_from: Option<TreeHash>,
+    /// How many packages of a derived one have a version here.
+    pub(super) packages: Option<usize>,
+    /// How many versions it lists.
+    pub(super) versions: Option<usize>,
 }
 
 /// The published registries.
 pub(super) async fn registry_status(app: &App) -> Result<Vec<RegistryStatus>, Refusal> {
-    let store = Arc::clone(app.mirror().store());
-    let mut registries = blocking(move || published(&store)).await??;
+    let mirror = Arc::clone(app.mirror());
+    let mut registries = blocking(move || served(&mirror)).await??;
     for registry in &mut registries {
         let resource = Resource::Registry { uuid: registry.uuid, tree: registry.tree };
         registry.name = app.mirror().name(&resource).map(|name| name.name);
@@ -40,21 +46,25 @@ pub(super) async fn registry_status(app: &App) -> Result<Vec<RegistryStatus>, Re
     Ok(registries)
 }
 
-fn published(store: &Store) -> Result<Vec<RegistryStatus>, StoreError> {
-    let (log, now) = (store.generations()?, jiff::Timestamp::now());
+fn served(mirror: &Mirror) -> Result<Vec<RegistryStatus>, StoreError> {
+    let (log, now) = (mirror.store().generations()?, jiff::Timestamp::now());
     let mut registries = BTreeMap::new();
     for flavor in Flavor::ALL {
-        for listed in store.listing(flavor)?.unwrap_or_default().iter() {
-            let of_tree = log.iter().rev().find(|entry| entry.uuid == listed.uuid && entry.tree == listed.tree);
+        for Served { registry: RegistryTree { uuid, tree }, derived } in mirror.served(flavor)? {
+            let from = derived.as_ref().map(|derived| derived.from);
+            let of_tree = log.iter().rev().find(|entry| entry.uuid == uuid && entry.tree == from.unwrap_or(tree));
             let published = of_tree.map(|entry| entry.time);
-            let status = registries.entry(listed).or_insert_with(|| RegistryStatus {
-                uuid: listed.uuid,
+            let status = registries.entry((uuid, tree)).or_insert_with(|| RegistryStatus {
+                uuid,
                 name: None,
-                tree: listed.tree,
+                tree,
                 flavors: Vec::new(),
                 published,
                 age_seconds: published.map(|time| now.duration_since(time).as_secs()),
-                view: "full",
+                view: if derived.is_some() { "available" } else { "full" },
+                derived_from: from,
+                packages: derived.as_ref().map(|derived| derived.packages),
+                versions: derived.as_ref().map(|derived| derived.versions),
             });
             status.flavors.push(flavor);
         }

@@ -29,6 +29,8 @@ struct RegistryRow {
     name: String,
     tree: String,
     published: String,
+    /// What a derived registry lists, and the tree that it is derived from.
+    derived: Option<(usize, usize, String)>,
 }
 
 struct MissRow {
@@ -60,6 +62,9 @@ async fn gather(app: &App, headers: &HeaderMap) -> Result<Front, Refusal> {
     let registries = registry_status(app).await?.into_iter().map(|registry| RegistryRow {
         name: registry.name.unwrap_or_else(|| registry.uuid.to_string()),
         tree: registry.tree.to_string(),
+        derived: registry
+            .derived_from
+            .map(|from| (registry.versions.unwrap_or(0), registry.packages.unwrap_or(0), from.to_string())),
         published: registry.published.map_or_else(|| "not recorded here".to_owned(), short),
     });
     Ok(Front {

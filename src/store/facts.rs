@@ -66,6 +66,10 @@ pub struct HeldArtifact {
     /// Whether Pkg leaves it until it is asked for.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lazy: bool,
+    /// Whether Pkg never fetches it when it installs the package: it stands in a file below the
+    /// root or in the one of two files that Pkg does not read, or has no `download`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deferred: bool,
     /// The platform tags of an entry in array form; `None` applies everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<BTreeMap<String, String>>,

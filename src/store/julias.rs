@@ -30,7 +30,7 @@ impl Store {
             return Ok(());
         }
         let lines: Vec<_> = all.iter().map(ToString::to_string).collect();
-        self.replace_state(FILE, (lines.join("\n") + "\n").as_bytes())
+        self.replace(&self.root.join(FILE), (lines.join("\n") + "\n").as_bytes())
     }
 }
 

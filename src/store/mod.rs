@@ -11,6 +11,8 @@
 //!     facts/             what was verified, and what it holds; rebuildable
 //!     misses/            what was asked for and not here
 //!     generations/       which registry trees were published, when, from where
+//!     view/              registries derived from those here, and the listings that name them
+//!     platforms          whose artifacts prewarm was asked for
 //!     quarantine/        what failed verification at rest
 //!     site               a random uuid: which cache this is
 //!     pins               registries that stay at one tree, written as a listing
@@ -31,10 +33,14 @@ mod generations;
 mod julias;
 mod lock;
 mod misses;
+mod platforms;
 mod publish;
 mod received;
+mod remove;
+mod signature;
 mod stage;
 mod usage;
+mod view;
 mod walk;
 
 pub use activity::{Action, Activity};
@@ -43,7 +49,10 @@ pub use generations::{DISK, Generation, PIN, ROLLBACK, is_superseded};
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
 pub use received::{ReceivedBundle, gaps};
+pub use remove::Removal;
+pub use signature::Signature;
 pub use stage::Staged;
+pub use view::Derived;
 
 use crate::protocol::{Flavor, Kind, Listing, RegistryTree, Resource, TreeHash, Uuid};
 use facts::Facts;
@@ -60,7 +69,7 @@ const PINS: &str = ".airlock/pins";
 /// Which cache this is.
 const SITE: &str = ".airlock/site";
 /// The layout that this version reads and writes.
-const FORMAT: &str = "1";
+pub const FORMAT: &str = "1";
 
 /// An open cache directory.
 #[derive(Debug)]
@@ -149,7 +158,7 @@ impl Store {
 
     fn open_as(root: &Path, take: fn(&Path) -> Result<Usage, StoreError>) -> Result<Self, StoreError> {
         let state = root.join(".airlock");
-        for folder in ["tmp", "locks", "facts", "misses", "generations", "quarantine"] {
+        for folder in ["tmp", "locks", "facts", "misses", "generations", "view", "quarantine"] {
             fs::create_dir_all(state.join(folder))?;
         }
         check_format(root, &state.join("format"))?;
@@ -170,8 +179,20 @@ impl Store {
         &self.root
     }
 
-    /// Where a resource is, or would be.
+    /// Where a resource is, or would be. A registry that is not among upstream's files may be a
+    /// derived one.
     pub fn path(&self, resource: &Resource) -> PathBuf {
+        let path = self.root_path(resource);
+        if resource.kind() == Kind::Registry && !path.is_file() {
+            let derived = self.view(&resource.relative_path());
+            if derived.is_file() {
+                return derived;
+            }
+        }
+        path
+    }
+
+    fn root_path(&self, resource: &Resource) -> PathBuf {
         self.root.join(resource.relative_path())
     }
 
@@ -203,12 +224,18 @@ impl Store {
 
     /// The fact about a resource that is here as it was verified.
     pub fn fact(&self, resource: &Resource) -> Result<Option<Fact>, StoreError> {
-        match fs::metadata(self.path(resource)) {
-            Ok(metadata) if metadata.is_file() => self.facts.find(resource, Stamp::of(&metadata)),
-            Ok(_) => Ok(None),
-            Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let stamp = self.stamp(resource)?;
+        Ok(stamp.map(|stamp| self.facts.find(resource, stamp)).transpose()?.flatten())
+    }
+
+    /// Whether somebody verified a resource that looks like this now.
+    pub fn is_verified(&self, resource: &Resource, stamp: Stamp) -> Result<bool, StoreError> {
+        Ok(self.facts.find(resource, stamp)?.is_some())
+    }
+
+    /// The processes that have this cache open, beside this one.
+    pub fn other_users(&self) -> Result<Vec<u32>, StoreError> {
+        self.session.others()
     }
 
     /// A new empty file in `.airlock/tmp`, removed when it is dropped unpublished.
@@ -240,7 +267,7 @@ impl Store {
             if resource.tree() != strict {
                 names.push(resource.with_tree(strict));
             }
-            let paths = names.iter().map(|name| self.path(name)).collect();
+            let paths = names.iter().map(|name| self.root_path(name)).collect();
             known.push((staged.file(), names, strict, artifacts));
             files.push((staged, paths));
         }
@@ -251,7 +278,7 @@ impl Store {
             let stamp = Stamp::of(&file.metadata()?);
             for name in names {
                 // What was there already is another file, which nobody may have verified.
-                if fs::metadata(self.path(&name)).is_ok_and(|there| Stamp::of(&there) == stamp) {
+                if fs::metadata(self.root_path(&name)).is_ok_and(|there| Stamp::of(&there) == stamp) {
                     self.facts.remember(Fact { resource: name, stamp, strict, artifacts: artifacts.clone() });
                 }
             }
@@ -309,7 +336,7 @@ impl Store {
     /// replaced the file. A registry whose tarball is not here, because it was damaged or has not
     /// arrived yet, is at the last tree before that is here; without one it is left out.
     pub fn listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
-        let Some(mut listing) = self.read_listing(flavor.file_name())? else { return Ok(None) };
+        let Some(mut listing) = self.published_listing(flavor)? else { return Ok(None) };
         for pin in self.pins()?.iter() {
             if listing.tree(pin.uuid).is_some() && self.has(&pin.into()) {
                 listing.set(pin);
@@ -331,17 +358,9 @@ impl Store {
         Ok(Some(listing).filter(|listing| !listing.is_empty()))
     }
 
-    /// A listing as it stands on disk: whatever is pinned, and whatever is here.
+    /// A published listing as it is, also where it names what is not here.
     pub fn published_listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
-        self.read_listing(flavor.file_name())
-    }
-
-    fn read_listing(&self, path: &str) -> Result<Option<Listing>, StoreError> {
-        match fs::read(self.root.join(path)) {
-            Ok(text) => Ok(Some(Listing::salvage(&String::from_utf8_lossy(&text)))),
-            Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        read_listing(&self.root.join(flavor.file_name()))
     }
 
     /// Publishes a listing. Hold [`Store::lock_listings`] from reading the old one until then.
@@ -368,12 +387,12 @@ impl Store {
 
     /// The registries that stay at one tree, whatever is published after it.
     pub fn pins(&self) -> Result<Listing, StoreError> {
-        Ok(self.read_listing(PINS)?.unwrap_or_default())
+        Ok(read_listing(&self.root.join(PINS))?.unwrap_or_default())
     }
 
     /// Replaces the pins. Hold [`Store::lock_listings`] from reading the old ones until then.
     pub fn set_pins(&self, pins: &Listing) -> Result<(), StoreError> {
-        self.replace_state(PINS, pins.to_string().as_bytes())
+        self.replace(&self.root.join(PINS), pins.to_string().as_bytes())
     }
 
     /// Which cache this is: a random uuid, made when it is first asked for.
@@ -391,7 +410,7 @@ impl Store {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).map_err(io::Error::other)?;
         let site = Uuid::from_random(bytes);
-        self.replace_state(SITE, format!("{site}\n").as_bytes())?;
+        self.replace(&self.root.join(SITE), format!("{site}\n").as_bytes())?;
         Ok(site)
     }
 
@@ -414,13 +433,6 @@ impl Store {
         Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
-    /// Replaces one small file of this machine's own state, durably.
-    fn replace_state(&self, path: &str, content: &[u8]) -> Result<(), StoreError> {
-        let mut staged = self.stage()?;
-        staged.write_all(content)?;
-        Ok(publish::replace(&staged, &self.root.join(path))?)
-    }
-
     /// The ledger of misses.
     pub fn misses(&self) -> MissLedger {
         MissLedger::new(self.root.join(".airlock/misses/misses.jsonl"), self.root.join(".airlock/locks/misses"))
@@ -430,6 +442,14 @@ impl Store {
     /// over; a folder that cannot be read is an error.
     pub fn resources(&self, kind: Kind) -> impl Iterator<Item = Result<Resource, StoreError>> + use<> {
         walk::resources(&self.root, kind)
+    }
+}
+
+fn read_listing(path: &Path) -> Result<Option<Listing>, StoreError> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(Listing::salvage(&String::from_utf8_lossy(&text)))),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -27,7 +27,12 @@ const SERVE: &str = r#"
 "#;
 
 /// Runs a script there; `$0` is the binary.
-async fn in_a_black_hole(scene: &Scene, what: &str, environment: &[(&str, &str)], script: &str) -> Option<Output> {
+pub(crate) async fn in_a_black_hole(
+    scene: &Scene,
+    what: &str,
+    environment: &[(&str, &str)],
+    script: &str,
+) -> Option<Output> {
     let whole = format!("{BLACK_HOLE}{SERVE}{script}");
     let mut command = wrapped(scene.folder.path(), &["unshare", "-n", "-m", "sh", "-c", &whole]);
     command.envs(environment.iter().copied());

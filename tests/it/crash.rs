@@ -2,6 +2,7 @@
 //! is visible, the next run goes on.
 
 use crate::binary::{Serving, command, run, said, wrapped};
+use crate::bundle_import::pack::Packing;
 use crate::flights::big_site;
 use crate::support::{LONG, Scene, client, curl, skip};
 use airlock::fault::POINTS;
@@ -10,7 +11,7 @@ use airlock::store::Store;
 use airlock::tree::Limits;
 use airlock::verify::verify;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
 
@@ -53,7 +54,8 @@ async fn serve(scene: &Scene, point: &str, offline: bool) -> std::process::ExitS
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_point_prewarm_harms_nothing_and_goes_on() {
-    for point in POINTS.iter().filter(|point| **point != "misses.appended" && !point.starts_with("export.")) {
+    let areas = ["flight.", "publish.", "facts.", "generations.", "listing.", "prewarm."];
+    for point in POINTS.iter().filter(|point| areas.iter().any(|area| point.starts_with(area))) {
         let scene = Scene::new().await;
         let killed = prewarm(&scene, Some(point)).await;
         assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
@@ -76,12 +78,79 @@ async fn killed_at_any_point_a_flight_of_a_server_harms_nothing() {
     }
 }
 
+/// Runs an import of these volumes.
+async fn import(folder: &Path, files: &[PathBuf], fault: Option<&str>) -> Output {
+    let mut import = command(folder);
+    import.args(["bundle", "import"]).args(files).envs(fault.map(|point| ("AIRLOCK_FAULT", point)));
+    tokio::time::timeout(LONG, import.output()).await.unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_point_an_import_harms_nothing_and_goes_on() {
+    let site = airlock::sample::Site::sample().unwrap();
+    let passed = ["import.", "publish.", "facts.", "generations.", "listing."];
+    for point in POINTS.iter().filter(|point| passed.iter().any(|passed| point.starts_with(passed))) {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, files) = (folder.path().join("cache"), Packing::of(&site, 2).write(folder.path()));
+        let killed = import(folder.path(), &files, Some(point)).await;
+        assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
+        assert_whole(&cache, point);
+        let again = import(folder.path(), &files, None).await;
+        assert!(again.status.success(), "{point}: {:?}", said(&again));
+        assert_whole(&cache, point);
+        let store = Store::open(&cache).unwrap();
+        assert!(site.resources().all(|resource| store.fact(&resource).unwrap().is_some()), "{point}");
+        assert_eq!(store.listing(Flavor::Plain).unwrap().unwrap().iter().count(), 1, "{point}");
+        assert_eq!(store.received_bundles().unwrap().len(), 1, "{point}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_while_it_writes_a_miss_a_server_loses_none() {
     let scene = Scene::new().await;
     assert_eq!(serve(&scene, "misses.appended", true).await.signal(), Some(9));
     let store = Store::open(&scene.cache()).unwrap();
     assert_eq!(store.misses().read().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_it_lists_what_is_here_a_server_lists_nothing_else() {
+    for point in POINTS.iter().filter(|point| point.starts_with("view.")) {
+        let scene = Scene::new().await;
+        crate::view::carry(&scene.cache(), &crate::view::CLOSURE);
+        let start = |fault: Option<&str>| {
+            let mut serve = command(scene.folder.path());
+            serve.args(["serve", "--offline", "--listen", "127.0.0.1:0"]);
+            serve.envs(fault.map(|point| ("AIRLOCK_FAULT", point)));
+            serve
+        };
+        let mut serving = start(Some(point)).spawn().unwrap();
+        let killed = tokio::time::timeout(LONG, serving.wait()).await.unwrap().unwrap();
+        assert_eq!(killed.signal(), Some(9), "{point} was never reached");
+        assert_whole(&scene.cache(), point);
+        let store = Store::open(&scene.cache()).unwrap();
+        assert!(store.is_view_whole().unwrap(), "{point}: lists what is not here");
+        drop(store);
+        let mut serving = Serving::start(start(None)).await;
+        serving.hears("lists only what is here now: 4 versions of 4 packages").await;
+        assert!(serving.stop(rustix::process::Signal::TERM).await.success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_point_gc_takes_nothing_that_a_root_needs() {
+    for point in POINTS.iter().filter(|point| point.starts_with("gc.")) {
+        let inside = crate::check::Inside::new();
+        let mut gc = command(inside.folder.path());
+        gc.args(["gc", "--yes", DEMO]).env("AIRLOCK_FAULT", point);
+        let killed = tokio::time::timeout(LONG, gc.output()).await.unwrap().unwrap();
+        assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
+        assert_whole(&inside.cache(), point);
+        assert!(inside.check(&[Path::new(DEMO)], "all", true).complete, "{point}");
+        let again = run(inside.folder.path(), &["gc", "--yes", DEMO]).await;
+        assert!(again.status.success(), "{point}: {:?}", said(&again));
+        assert!(inside.check(&[Path::new(DEMO)], "all", true).complete, "{point}");
+    }
 }
 
 /// Runs a script in a mount namespace of its own, with a small file system at `cache`.
@@ -120,6 +189,32 @@ async fn a_full_disk_fails_a_prewarm_and_room_lets_it_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_stops_an_import_and_room_lets_it_go_on() {
+    let scene = Scene::new().await;
+    let site = airlock::sample::Site::sample().unwrap();
+    fs_err::rename(&Packing::of(&site, 1).write(scene.folder.path())[0], scene.folder.path().join("b.tar")).unwrap();
+    // Without room for the bytes nothing is begun; without room for the names it ends in the middle.
+    let script = r#"
+        "$0" bundle import b.tar; [ $? -eq 1 ] || exit 10
+        [ -e cache/package ] && exit 11
+        mount -o remount,size=64m,nr_inodes=45 cache || exit 77
+        "$0" bundle import b.tar; [ $? -eq 1 ] || exit 12
+        [ -e cache/registries ] && exit 13
+        mount -o remount,nr_inodes=1000 cache || exit 77
+        "$0" verify || exit 14
+        "$0" bundle import b.tar || exit 15
+        "$0" verify || exit 16
+        [ -e cache/registries ] || exit 17
+    "#;
+    let Some(output) = on_a_small_disk(&scene, script).await else { return };
+    let (code, text) = said(&output);
+    let report = crate::binary::stdout(&output);
+    assert_eq!(code, Some(0), "{report}{text}");
+    assert!(report.contains("are needed. Nothing was imported"), "{report}{text}");
+    assert!(report.contains("the disk of the cache is full; what was imported so far stays"), "{report}{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn on_a_full_disk_a_flight_ends_short_and_hits_are_served() {
     let (site, large) = big_site(1 << 20);
     let scene = Scene::with(site.clone()).await;
@@ -153,4 +248,36 @@ async fn a_cache_that_cannot_be_written_is_one_clear_line() {
     let (code, text) = said(&output);
     assert_eq!((code, text.lines().count()), (Some(2), 1), "{text}");
     assert!(text.contains("/proc/airlock"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_point_an_export_leaves_nothing_half_and_the_next_one_completes() {
+    for point in POINTS.iter().filter(|point| point.starts_with("export.")) {
+        let scene = crate::bundle_export::outside().await;
+        let out = scene.folder.path().join("out");
+        fs_err::create_dir(&out).unwrap();
+        let visible = || -> Vec<String> {
+            let names = fs_err::read_dir(&out).unwrap().map(|name| name.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| !name.ends_with(".part")).map(|name| format!("out/{name}")).collect()
+        };
+        let mut export = command(scene.folder.path());
+        export.args(["bundle", "export", "out"]).env("AIRLOCK_FAULT", point);
+        let killed = tokio::time::timeout(LONG, export.output()).await.unwrap().unwrap();
+        assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
+        let before = visible();
+        assert!(before.is_empty() || *point == "export.renamed", "{point}: {before:?}");
+        before.iter().for_each(|file| drop(crate::bundle_export::unpack(&scene, &[file])));
+        let again = run(scene.folder.path(), &["bundle", "export", "out"]).await;
+        assert!(again.status.success(), "{point}: {:?}", said(&again));
+        assert_whole(&scene.cache(), point);
+        let after = visible();
+        assert_eq!(after.len(), before.len() + 1, "{point}: {after:?}");
+        assert_eq!(fs_err::read_dir(&out).unwrap().count(), after.len(), "{point}: parts are left");
+        // A number that was recorded is not given again, whether or not its files got their names.
+        let store = Store::open(&scene.cache()).unwrap();
+        let recorded = usize::from(matches!(*point, "export.recorded" | "export.renamed"));
+        assert_eq!(store.sent("all").unwrap().len(), recorded + 1, "{point}");
+        let last = format!("out/airlock-all-{:06}.tar", recorded + 1);
+        crate::bundle_export::unpack(&scene, &[&last]);
+    }
 }

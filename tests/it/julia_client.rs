@@ -8,7 +8,7 @@ use std::process::Output;
 use tokio::process::Command;
 
 /// A real Julia: named by `AIRLOCK_JULIA`, else on the PATH.
-fn julia(test: &str) -> Option<PathBuf> {
+pub(crate) fn julia(test: &str) -> Option<PathBuf> {
     let named = std::env::var_os("AIRLOCK_JULIA").filter(|name| !name.is_empty()).map(PathBuf::from);
     let on_path = || {
         let folders = std::env::var_os("PATH")?;
@@ -22,7 +22,7 @@ fn julia(test: &str) -> Option<PathBuf> {
 }
 
 /// Where Pkg runs: its depot is below this folder.
-fn pkg(julia: &Path, folder: &Path, depot: &str, server: &str, code: &str) -> Command {
+pub(crate) fn pkg(julia: &Path, folder: &Path, depot: &str, server: &str, code: &str) -> Command {
     let mut command = Command::new(julia);
     command
         .args(["--startup-file=no", "-e", code])
@@ -35,7 +35,7 @@ fn pkg(julia: &Path, folder: &Path, depot: &str, server: &str, code: &str) -> Co
     command
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -129,9 +129,11 @@ async fn what_was_missed_inside_is_exported_fetched_outside_and_then_installs() 
     let upstream = scene.upstream.url();
     // Inside is a cache that has the registry and nothing else.
     crate::support::mirror(&scene.online()).refresh_registries(Patience::prewarm(1)).await;
+    // The full registry is shown: with the other one the client's own resolver would refuse, and
+    // the server would never hear of it.
     let serve = |port: &str| {
         let mut serve = command(folder);
-        serve.args(["serve", "--offline", "--listen", &format!("127.0.0.1:{port}")]);
+        serve.args(["serve", "--offline", "--view", "full", "--listen", &format!("127.0.0.1:{port}")]);
         Serving::start(serve)
     };
     let add = "using Pkg; Pkg.add(PackageSpec(name = \"Pebble\", version = \"1.1.0\")); using Pebble";
@@ -151,4 +153,58 @@ async fn what_was_missed_inside_is_exported_fetched_outside_and_then_installs() 
     let inside = serve(&port).await;
     succeeds(pkg(&julia, folder, "depot", &inside.url, add)).await;
     assert_eq!(stdout(&run(folder, &["misses"]).await), "", "what is here is no miss any more");
+}
+
+/// Tries to add what cannot be had, and says how that ended.
+const ADD_WHAT_IS_THERE: &str = r#"
+    using Pkg
+    function try_add(spec...; more...)
+        Pkg.activate(mktempdir())
+        try
+            Pkg.add(PackageSpec(spec...; more...))
+            versions = [string(entry.name, " ", entry.version) for entry in values(Pkg.dependencies()) if entry.version !== nothing]
+            println("ADDED ", join(sort(versions), ", "))
+        catch error
+            println("FAILED ", typeof(error), ": ", replace(sprint(showerror, error), r"\s+" => " "))
+        end
+    end
+    try_add(name = "Greeting")
+    try_add(name = "Faraway")
+    try_add(name = "Greeting", version = "1.2.0")
+    try_add(name = "Lantern")
+    try_add(name = "Lantern", version = "0.2.0")
+    try_add(name = "Pebble")
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_resolver_sees_only_what_is_here() {
+    let Some(julia) = julia("resolve to what is here") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    // Lantern lacks an artifact, and of Pebble the newest is here too.
+    let carried = ["General", "Greeting/1.1.0", "Greeting/1.0.0", "greeting-text-1", "Pebble/1.0.0", "Pebble/1.1.0"];
+    crate::view::carry(folder.path(), &carried);
+    crate::view::carry(folder.path(), &["Pebble/1.2.0", "Lantern/0.2.0", "DelimitedFiles/1.9.1"]);
+    let airlock = Airlock::quiet(&crate::support::config(folder.path(), &[], "[view]\nplatform = ['host']")).await;
+    airlock.mirror.rescan().await;
+    let said = succeeds(pkg(&julia, folder.path(), "depot", &airlock.url(""), ADD_WHAT_IS_THERE)).await;
+    let outcomes: Vec<_> =
+        said.lines().filter(|line| line.starts_with("ADDED ") || line.starts_with("FAILED ")).collect();
+    let [greeting, faraway, newest, lantern, exact, pebble] = outcomes[..] else { panic!("{said}") };
+    // 1.2.0 did not cross; Pebble 1.2.0 did, but is yanked upstream.
+    assert!(greeting.contains("Greeting 1.1.0") && greeting.contains("Pebble 1.1.0"), "{said}");
+    assert!(faraway.contains("not found in project, manifest or registry"), "{said}");
+    assert!(newest.contains("Unsatisfiable requirements"), "{said}");
+    assert!(lantern.contains("Unsatisfiable requirements") && exact.contains("Unsatisfiable requirements"), "{said}");
+    assert!(pebble.contains("Pebble 1.1.0"), "{said}");
+    assert_eq!(airlock.mirror.all_misses().await.unwrap(), [], "nothing was asked for that is not here");
+
+    // A manifest that names what lacks an artifact is still followed: the package is fetched, and
+    // only the artifact is not to be had.
+    lay_out_project(folder.path(), &julia);
+    let mut instantiate = pkg(&julia, folder.path(), "depot", &airlock.url(""), INSTANTIATE);
+    let output = tokio::time::timeout(LONG * 5, instantiate.output()).await.unwrap().unwrap();
+    let said = text(&output);
+    assert!(!output.status.success() && said.contains("wick"), "{said}");
+    let installed = folder.path().join("depot/packages/Lantern");
+    assert!(installed.is_dir(), "{said}");
 }

@@ -3,12 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as the test may")]
 
 mod binary;
+mod bundle_export;
+mod bundle_import;
 mod bundle_report;
+mod check;
 mod cli;
 mod closed_network;
 mod crash;
 mod disk;
+mod doctor;
 mod flights;
+mod gc;
 mod http;
 mod julia_client;
 mod julia_data;
@@ -16,9 +21,13 @@ mod layers;
 mod patience;
 mod prewarm;
 mod registries;
+mod rsync;
 mod secrets;
+mod status;
 mod steer;
 mod support;
 mod tree_data;
 mod tree_props;
 mod trust;
+mod view;
+mod view_data;

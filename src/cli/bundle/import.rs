@@ -3,14 +3,17 @@
 use super::super::args::switch;
 use super::super::progress::Bar;
 use super::super::table::{bytes, printable};
-use super::super::{Outcome, open_store, print, print_json, say};
+use super::super::{Outcome, open_store, print, print_json, runtime, say};
 use super::{shown, trusted_keys};
 use crate::bundle::{Bundle, Import, ImportReport, Imported, Listed, ListedStatus, ProblemKind, Signature, gather};
 use crate::config::{Config, Settings};
-use crate::mirror::limits;
+use crate::julia::Platforms;
+use crate::mirror::{Mirror, limits};
+use crate::store::Store;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Missing resources that are named.
 const NAMED: usize = 20;
@@ -57,7 +60,7 @@ pub(super) fn run(config: &Config, args: &ImportArgs) -> anyhow::Result<Outcome>
     bar.finish();
     let report = report?;
     if report.changed {
-        served_anew(&bundles);
+        serve_anew(config, &store, &bundles)?;
     }
     if config.json {
         print_json(&report)?;
@@ -68,11 +71,17 @@ pub(super) fn run(config: &Config, args: &ImportArgs) -> anyhow::Result<Outcome>
     Ok(if report.is_complete() { Outcome::Complete } else { Outcome::Incomplete })
 }
 
-/// What clients see of what came in.
-///
-/// HERE: remember the platforms of the bundles (`Store::remember_platforms`) and rebuild the view
-/// (`Mirror::refresh_view`).
-fn served_anew(_bundles: &[Bundle]) {}
+/// Has clients see what came in: the platforms that it was made for are served from now on, and the
+/// view is derived anew. A server that runs beside this notices by itself.
+fn serve_anew(config: &Config, store: &Arc<Store>, bundles: &[Bundle]) -> anyhow::Result<()> {
+    for bundle in bundles {
+        let known = bundle.index.platforms.iter().filter(|platform| platform.parse::<Platforms>().is_ok());
+        store.remember_platforms(&known.cloned().collect::<Vec<_>>())?;
+    }
+    let mirror = Arc::new(Mirror::new(Arc::clone(store), Vec::new(), config));
+    runtime()?.block_on(mirror.refresh_view());
+    Ok(())
+}
 
 fn text(report: &ImportReport) -> String {
     let mut text: String = report.bundles.iter().map(|bundle| one(report, bundle)).collect();
@@ -174,6 +183,9 @@ fn advice(bundle: &Imported) -> Vec<String> {
             bundle.base_missing.len(),
             named.join(", ")
         ));
+    }
+    if bundle.registries.iter().any(|registry| registry.moved_back) {
+        lines.push("its registries were moved back to it, as --allow-rollback says".to_owned());
     }
     if bundle.registries.iter().any(|registry| registry.status == ListedStatus::Older) {
         lines.push("it is older than what is published; --allow-rollback moves the registries back to it".to_owned());
