@@ -117,7 +117,7 @@ pub fn status(store: &Store) -> Result<Status, StoreError> {
         kinds.push(found);
     }
     let mut quarantine = Totals::default();
-    store.quarantined()?.iter().for_each(|(_, bytes)| quarantine.add(*bytes));
+    store.quarantine_files()?.iter().for_each(|(_, bytes)| quarantine.add(*bytes));
     Ok(Status {
         cache: store.root().to_owned(),
         site: store.site()?,

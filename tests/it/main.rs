@@ -21,6 +21,7 @@ mod layers;
 mod patience;
 mod prewarm;
 mod registries;
+mod request;
 mod rsync;
 mod secrets;
 mod status;
