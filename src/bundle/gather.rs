@@ -92,6 +92,11 @@ impl Signature {
 }
 
 impl Bundle {
+    /// SHA-256 of the bytes of the index.
+    pub fn sha256(&self) -> Sha256 {
+        self.sha256
+    }
+
     /// A volume, counted from 1, if it was given.
     pub fn volume(&self, number: u32) -> Option<&VolumeFile> {
         self.volumes.get(&number)

@@ -7,6 +7,8 @@
 //!
 //! On the way in, files become bundles (`volume.rs`, `gather.rs`), and a bundle comes in resource by
 //! resource (`import.rs`, `work.rs`, `receive.rs`), its registries last (`listings.rs`).
+//!
+//! What a person signs before that is in `report/`, with the licences that `licence/` finds.
 
 mod describe;
 mod export;
@@ -15,10 +17,12 @@ mod hash;
 mod import;
 mod inspect;
 mod layout;
+mod licence;
 mod listings;
 mod order;
 mod outcome;
 mod receive;
+mod report;
 mod sbom;
 mod select;
 mod signature;
@@ -30,8 +34,10 @@ pub use export::{Exported, NewPackage, export};
 pub use gather::{Bundle, GatherError, Place, Signature, gather};
 pub use import::{Import, name};
 pub use inspect::{Inspected, inspect};
+pub use licence::{Licence, LicenceFile};
 pub use order::{ExportError, Order, Since};
 pub use outcome::{ImportReport, Imported, Listed, ListedStatus, Problem, ProblemKind, VolumeState};
+pub use report::{ArtifactLine, MarkdownEscaper, PackageLine, RegistryLine, ReportError, Sheet, Totals, VolumeLine};
 pub use signature::{KeyId, KeyPair, SignatureError, SigningKey, TrustedKey, Verdict, verify};
 pub use volume::{
     INDEX_NAME, Layout, ReadAt, SBOM_NAME, SIGNATURE_NAME, SUMS_NAME, VolumeError, VolumeFile, VolumeProblem,

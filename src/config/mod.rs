@@ -43,10 +43,10 @@ pub struct Config {
     pub jobs: Option<usize>,
     /// For prewarm.
     pub prewarm: Prewarm,
-    /// What this site is called in requests, if somebody said.
-    pub site_name: Option<String>,
     /// For bundles.
     pub bundle: Bundle,
+    /// What this site is called in requests, if somebody said.
+    pub site_name: Option<String>,
     /// For the HTTP server.
     pub server: Server,
     /// For the mirror.
@@ -187,8 +187,8 @@ impl Config {
             json: flags.json.or(file.json).unwrap_or(false),
             jobs: flags.jobs.or(file.jobs),
             prewarm: Prewarm::new(flags.prewarm, file.prewarm),
-            site_name: flags.request.name.or(file.request.name),
             bundle: Bundle::new(flags.bundle, file.bundle),
+            site_name: flags.request.name.or(file.request.name),
             server: Server::new(file.server)?,
             mirror: Mirror::new(&file.mirror),
             view: View::new(flags.view, file.view, offline),

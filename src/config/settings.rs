@@ -31,10 +31,10 @@ pub struct Settings {
     pub jobs: Option<usize>,
     /// `[prewarm]`
     pub prewarm: PrewarmSettings,
-    /// `[request]`
-    pub request: RequestSettings,
     /// `[bundle]`
     pub bundle: BundleSettings,
+    /// `[request]`
+    pub request: RequestSettings,
     /// `[server]`
     pub server: ServerSettings,
     /// `[mirror]`
@@ -61,14 +61,6 @@ pub struct PrewarmSettings {
     pub attempts: Option<u32>,
 }
 
-/// `[request]`
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct RequestSettings {
-    /// What this site is called: the destination of bundles for it.
-    pub name: Option<String>,
-}
-
 /// `[bundle]`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -81,6 +73,14 @@ pub struct BundleSettings {
     pub sign_key: Option<PathBuf>,
     /// Public keys whose signatures count: `RW…`, or files of them.
     pub trusted_keys: Option<Vec<String>>,
+}
+
+/// `[request]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RequestSettings {
+    /// What this site is called: the destination of bundles for it.
+    pub name: Option<String>,
 }
 
 /// `[server]`

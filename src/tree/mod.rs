@@ -79,9 +79,17 @@ pub fn visit_files(
 
 /// The content of one regular file, by its path in the final tree; `None` if there is none.
 pub fn read_file(reader: impl Read + Send, limits: &Limits, path: &str) -> Result<Option<Vec<u8>>, TreeError> {
-    let wanted = |candidate: &str| candidate == path;
-    let walked = run(Box::new(reader), limits, Handling::Keep { wanted: &wanted, hash: false })?;
-    Ok(walked.kept.into_iter().next().map(|file| file.contents))
+    let files = read_files(reader, limits, &|candidate| candidate == path)?;
+    Ok(files.into_iter().next().map(|file| file.contents))
+}
+
+/// The regular files whose path in the final tree `keep` wants, by path. Nothing is hashed.
+pub fn read_files(
+    reader: impl Read + Send,
+    limits: &Limits,
+    keep: &dyn Fn(&str) -> bool,
+) -> Result<Vec<KeptFile>, TreeError> {
+    Ok(run(Box::new(reader), limits, Handling::Keep { wanted: keep, hash: false })?.kept)
 }
 
 fn run<'a>(reader: Box<dyn Read + Send + 'a>, limits: &'a Limits, handling: Handling<'a>) -> Result<Walked, TreeError> {

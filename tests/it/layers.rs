@@ -24,8 +24,8 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("status", 4, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
     ("doctor", 4, &["axum", "clap", "anyhow"]),
     ("prewarm", 5, &["axum", "reqwest", "clap", "anyhow"]),
-    ("request", 5, &["axum", "reqwest", "hyper", "clap", "anyhow", "tokio", "std::net"]),
     ("bundle", 5, &["axum", "reqwest", "clap", "anyhow"]),
+    ("request", 5, &["axum", "reqwest", "hyper", "clap", "anyhow", "tokio", "std::net"]),
     ("cli", 6, &[]),
 ];
 

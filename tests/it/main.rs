@@ -5,6 +5,7 @@
 mod binary;
 mod bundle_export;
 mod bundle_import;
+mod bundle_report;
 mod check;
 mod cli;
 mod closed_network;

@@ -5,6 +5,7 @@ mod import;
 mod inspect;
 mod keygen;
 mod password;
+mod report;
 mod shown;
 
 use super::Outcome;
@@ -26,6 +27,8 @@ pub(super) struct BundleArgs {
 enum Action {
     /// Show what is in a bundle; needs no cache
     Inspect(inspect::InspectArgs),
+    /// Write the sheet that a person signs before a bundle goes in; needs no cache
+    Report(report::ReportArgs),
     /// Take a bundle into the cache directory
     Import(import::ImportArgs),
     /// Pack a bundle: what the other side lacks, or everything
@@ -38,6 +41,7 @@ impl BundleArgs {
     pub(super) fn settings(&self, common: Settings) -> Settings {
         match &self.action {
             Action::Inspect(args) => args.settings(common),
+            Action::Report(args) => args.settings(common),
             Action::Import(args) => args.settings(common),
             Action::Export(args) => args.settings(common),
             Action::Keygen(_) => common,
@@ -48,6 +52,7 @@ impl BundleArgs {
 pub(super) fn run(config: &Config, args: BundleArgs) -> anyhow::Result<Outcome> {
     match args.action {
         Action::Inspect(args) => inspect::run(config, &args),
+        Action::Report(args) => report::run(config, &args),
         Action::Import(args) => import::run(config, &args),
         Action::Export(args) => super::block_on(export::run(config, *args)),
         Action::Keygen(args) => keygen::run(&args),
