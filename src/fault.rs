@@ -27,6 +27,8 @@ pub const POINTS: &[&str] = &[
     "export.packed",
     "export.recorded",
     "export.renamed",
+    "gc.planned",
+    "gc.removed",
 ];
 
 /// Kills the process if this point is armed.

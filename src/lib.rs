@@ -4,12 +4,14 @@
 //! table, `tests/it/layers.rs` holds it).
 
 pub mod bundle;
+pub mod check;
 pub mod cli;
 pub mod closure;
 pub mod config;
 pub mod doctor;
 pub mod exchange;
 pub mod fault;
+pub mod gc;
 pub mod julia;
 pub mod mirror;
 pub mod prewarm;
@@ -17,6 +19,7 @@ pub mod protocol;
 pub mod sample;
 pub mod server;
 pub mod source;
+pub mod status;
 pub mod store;
 pub mod tree;
 pub mod verify;

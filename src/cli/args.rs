@@ -1,8 +1,11 @@
 //! Flags, and the environment variables that stand for them.
 
 use super::bundle::BundleArgs;
+use super::check::CheckArgs;
 use super::doctor::DoctorArgs;
+use super::gc::GcArgs;
 use super::registries::RegistriesArgs;
+use super::status::StatusArgs;
 use crate::config::{LogFormat, PrewarmSettings, Settings, Show, ViewSettings};
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -54,6 +57,12 @@ pub(super) enum Command {
     Misses(MissesArgs),
     /// Show the published registries; ask upstreams for new ones, go back, hold one where it is
     Registries(RegistriesArgs),
+    /// Say whether manifests can be instantiated from this cache, asking nobody
+    Check(CheckArgs),
+    /// Say what is in this cache, and what was done to it
+    Status(StatusArgs),
+    /// Show what no manifest needs, and remove it with --yes
+    Gc(GcArgs),
     /// Hash the whole cache again; what is damaged goes to .airlock/quarantine
     Verify(VerifyArgs),
     /// Make bundles that cross the gap, and the keys that sign them
@@ -222,6 +231,9 @@ impl Command {
             Self::Prewarm(args) => args.settings(common),
             Self::Misses(args) => Settings { json: args.json, ..common },
             Self::Registries(args) => args.settings(common),
+            Self::Check(args) => args.settings(common),
+            Self::Status(args) => args.settings(common),
+            Self::Gc(args) => args.settings(common),
             Self::Verify(args) => Settings { jobs: args.jobs, json: args.json, ..common },
             Self::Bundle(args) => args.settings(common),
             Self::Doctor(args) => Settings { json: args.json, ..common },

@@ -5,20 +5,24 @@
 
 mod args;
 mod bundle;
+mod check;
 mod completions;
 mod demo;
 mod doctor;
+mod gc;
 mod misses;
 mod prewarm;
 mod progress;
 mod registries;
 mod serve;
+mod status;
 mod table;
 mod verify;
 
+use crate::closure::InputReport;
 use crate::config::{Config, ConfigError, DEFAULT_FILE, LogFormat, LogLevel, Settings};
 use crate::source::{PackageServer, Source};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use anyhow::Context as _;
 use args::{Args, Command};
 use clap::Parser as _;
@@ -71,10 +75,13 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Serve(_) => block_on(serve::run(&config)),
         Command::Prewarm(args) => block_on(prewarm::run(&config, args.paths)),
         Command::Demo(args) => block_on(demo::run(config, args.exit, args.upstream_only)),
+        Command::Check(args) => check::run(&config, args.paths),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
         Command::Registries(args) => block_on(registries::run(&config, args)),
         Command::Verify(_) => verify::run(&config),
         Command::Bundle(args) => bundle::run(&config, args),
+        Command::Gc(args) => gc::run(&config, args),
+        Command::Status(_) => status::run(&config),
         Command::Doctor(args) => block_on(doctor::run(&config, args)),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => completions::man(&folder),
@@ -125,18 +132,50 @@ fn block_on(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Resu
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Arc<Store>> {
-    let store = Store::open(&config.cache);
-    Ok(Arc::new(store.with_context(|| {
-        format!("cannot use the cache directory {}, which must be writable", config.cache.display())
-    })?))
+    open_as(config, Store::open)
 }
 
 /// The same for a command that looks at what is there: a mistyped folder must not look like an
 /// empty cache.
 fn open_existing_store(config: &Config) -> anyhow::Result<Arc<Store>> {
+    ensure_existing(config)?;
+    open_store(config)
+}
+
+/// The same for a command that removes from it.
+fn open_existing_store_alone(config: &Config) -> anyhow::Result<Arc<Store>> {
+    ensure_existing(config)?;
+    open_as(config, Store::open_alone)
+}
+
+fn ensure_existing(config: &Config) -> anyhow::Result<()> {
     let there = config.cache.is_dir();
     anyhow::ensure!(there, "there is no cache directory {}; name it with --cache", config.cache.display());
-    open_store(config)
+    Ok(())
+}
+
+fn open_as(config: &Config, open: fn(&Path) -> Result<Store, StoreError>) -> anyhow::Result<Arc<Store>> {
+    let store = open(&config.cache);
+    Ok(Arc::new(store.with_context(|| {
+        format!("cannot use the cache directory {}, which must be writable", config.cache.display())
+    })?))
+}
+
+/// Files that are hashed side by side.
+fn default_jobs(config: &Config) -> usize {
+    config.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from))
+}
+
+/// Says what is wrong with inputs.
+fn complain<'r>(inputs: impl IntoIterator<Item = &'r InputReport>) {
+    for input in inputs {
+        for warning in &input.warnings {
+            say(&format!("warning: {}: {warning}", input.path));
+        }
+        if let Some(error) = &input.error {
+            say(&format!("error: {error}"));
+        }
+    }
 }
 
 fn sources(config: &Config) -> anyhow::Result<Vec<Arc<dyn Source>>> {

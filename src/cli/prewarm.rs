@@ -3,12 +3,13 @@
 use super::progress::Bar;
 use super::serve::stop_signal;
 use super::table::{bytes, table};
-use super::{Outcome, open_store, print, print_json, say, sources};
+use super::{Outcome, complain, open_store, print, print_json, say, sources};
 use crate::closure::UnmirrorableKind;
 use crate::config::Config;
 use crate::mirror::Mirror;
 use crate::prewarm::{self, Event, Progress, RegistryReport, Report, Request, Status};
 use crate::protocol::{GENERAL, Resource, TreeHash};
+use crate::store::Action;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -29,11 +30,14 @@ pub(super) async fn run(config: &Config, paths: Vec<PathBuf>) -> anyhow::Result<
     let report = prewarm::run(Arc::clone(&mirror), request, &bar).await;
     bar.finish();
     stopping.abort();
+    if !config.prewarm.dry_run && report.inputs.iter().any(|input| input.error.is_none()) {
+        mirror.store().note(Action::Prewarm, report.is_complete(), summary(&report).trim_end().to_owned());
+    }
     mirror.close().await;
     if config.json {
         print_json(&report)?;
     } else {
-        complain(&report);
+        complain(&report.inputs);
         print(&text(&report, &mirror))?;
     }
     Ok(if report.is_complete() { Outcome::Complete } else { Outcome::Incomplete })
@@ -46,18 +50,6 @@ impl Progress for Bar {
             Event::Planned { resources } => self.set_total(*resources as u64),
             Event::Started { .. } => {}
             Event::Done { name, outcome, .. } => self.step(name, outcome.bytes.unwrap_or_default()),
-        }
-    }
-}
-
-/// Says what is wrong with the inputs.
-fn complain(report: &Report) {
-    for input in &report.inputs {
-        for warning in &input.warnings {
-            say(&format!("warning: {}: {warning}", input.path));
-        }
-        if let Some(error) = &input.error {
-            say(&format!("error: {error}"));
         }
     }
 }

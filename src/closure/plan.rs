@@ -2,7 +2,8 @@
 //! can give. Pure.
 
 use super::{Content, Input, Unmirrorable, UnmirrorableKind, WantedArtifact, WantedPackage};
-use crate::julia::{Manifest, ManifestEntry, MissList, Origin, Platforms, RegistryIndex, stdlib};
+use crate::config;
+use crate::julia::{Manifest, ManifestEntry, MissList, Origin, ParsePlatformError, Platforms, RegistryIndex, stdlib};
 use crate::mirror::hold;
 use crate::protocol::{Kind, Resource, TreeHash, Uuid};
 use crate::store::HeldArtifact;
@@ -187,6 +188,15 @@ impl Plan {
 }
 
 impl Selection {
+    /// What the configuration says.
+    pub fn new(config: &config::Prewarm) -> Result<Self, ParsePlatformError> {
+        let platforms = config.platforms.iter().map(|platform| platform.parse::<Platforms>());
+        Ok(Self { platforms: platforms.collect::<Result<_, _>>()?, lazy: config.lazy })
+    }
+
+    /// Whatever anybody may want.
+    pub const ALL: Self = Self { platforms: Platforms::All, lazy: true };
+
     fn wants(&self, artifact: &HeldArtifact) -> bool {
         self.platforms.match_tags(artifact.platform.as_ref()) && (self.lazy || !artifact.lazy)
     }

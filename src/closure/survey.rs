@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct Survey {
     /// Every resource of the plan.
     pub states: BTreeMap<Resource, State>,
+    /// The artifacts that each package names that is here.
+    pub artifacts: BTreeMap<Resource, Vec<HeldArtifact>>,
 }
 
 /// What lies under the name of a resource.
@@ -60,8 +62,9 @@ pub fn survey(
     for is_second in [false, true] {
         let wave: Vec<_> = plan.resources().filter(|it| (it.kind() == Kind::Artifact) == is_second).collect();
         for (resource, state, artifacts) in look_at_all(store, limits, wave, jobs, progress)? {
-            if resource.kind() == Kind::Package {
+            if resource.kind() == Kind::Package && matches!(state, State::Here { .. }) {
                 plan.open(&resource, &artifacts);
+                survey.artifacts.insert(resource, artifacts);
             }
             survey.states.insert(resource, state);
         }
@@ -97,7 +100,8 @@ fn look_at_all(
     Ok(seen.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-fn look_at(store: &Store, limits: &Limits, resource: &Resource) -> (State, Vec<HeldArtifact>) {
+/// What lies under one name. What nobody verified yet is verified now, and that is remembered.
+pub(super) fn look_at(store: &Store, limits: &Limits, resource: &Resource) -> (State, Vec<HeldArtifact>) {
     let open = match store.look_up(resource) {
         Ok(Lookup::Absent) => return (State::Absent, Vec::new()),
         Ok(Lookup::Verified(open, fact)) => return (State::Here { bytes: open.stamp.size }, fact.artifacts),

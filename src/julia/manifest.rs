@@ -18,8 +18,22 @@ pub struct Manifest {
     pub julia_version: Option<String>,
     /// The packages, in the order of their names. One name may stand for several uuids.
     pub entries: Vec<ManifestEntry>,
+    /// The registries that they come from; written by Julia 1.13 and later.
+    pub registries: Vec<ManifestRegistry>,
     /// What the reader is not sure of, one line each.
     pub warnings: Vec<String>,
+}
+
+/// A registry that a manifest names (format 2.1). Julia 1.13 and later add it before anything else:
+/// from the package server if that lists it, else as a clone of its address (Pkg `Operations.jl`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestRegistry {
+    /// What the manifest calls it.
+    pub name: String,
+    /// The registry's uuid.
+    pub uuid: Uuid,
+    /// The git repository to clone.
+    pub url: Option<String>,
 }
 
 /// One package of a manifest.
@@ -77,6 +91,8 @@ impl Manifest {
     fn new(format: &str, root: Table<'_>) -> Result<Self, FormatError> {
         let deps = root.get("deps").map(|deps| entries(deps.table()?)).transpose()?;
         let mut manifest = Self::empty(format, deps.unwrap_or_default());
+        let registries = root.get("registries").map(Value::table).transpose()?;
+        manifest.registries = registries.into_iter().flat_map(Table::values).map(registry).collect::<Result<_, _>>()?;
         manifest.julia_version = root.get("julia_version").map(Value::word).transpose()?.map(str::to_owned);
         if !matches!(format, "2.0" | "2.1") {
             manifest.warnings.push(format!("manifest format {format} is not known here; read as 2.1"));
@@ -85,7 +101,7 @@ impl Manifest {
     }
 
     fn empty(format: &str, entries: Vec<ManifestEntry>) -> Self {
-        Self { format: format.to_owned(), julia_version: None, entries, warnings: Vec::new() }
+        Self { format: format.to_owned(), julia_version: None, entries, registries: Vec::new(), warnings: Vec::new() }
     }
 }
 
@@ -95,6 +111,12 @@ pub(super) fn format(root: Table<'_>) -> Result<Option<&str>, FormatError> {
         Some(value) if !value.is_table() && !value.is_array() => value.word().map(Some),
         _ => Ok(None),
     }
+}
+
+fn registry(value: Value<'_>) -> Result<ManifestRegistry, FormatError> {
+    let table = value.table()?;
+    let uuid = table.need("uuid")?.uuid()?;
+    Ok(ManifestRegistry { name: value.key_word()?.to_owned(), uuid, url: table.string("url")? })
 }
 
 fn entries(packages: Table<'_>) -> Result<Vec<ManifestEntry>, FormatError> {
@@ -145,7 +167,7 @@ mod tests {
     fn every_kind_of_entry_has_its_origin() {
         let manifest = Manifest::parse(&format!(
             "julia_version = \"1.13.0\"\nmanifest_format = \"2.1\"\nproject_hash = \"x\"\n\
-             [registries.General]\nuuid = \"x\"\n\
+             [registries.General]\nuuid = \"{UUID}\"\nurl = \"https://h/G.git\"\n\
              [[deps.Dates]]\ndeps = [\"Printf\"]\nuuid = \"{UUID}\"\n\
              [[deps.Dev]]\npath = \"../Dev\"\nrepo-url = \"https://h/D.git\"\nuuid = \"{UUID}\"\ngit-tree-sha1 = \"{TREE}\"\n\
              [[deps.Example]]\ngit-tree-sha1 = \"{}\"\nuuid = \"{}\"\nversion = \"0.5.1+\"\nregistries = \"General\"\n\
@@ -167,6 +189,9 @@ mod tests {
         );
         assert_eq!(manifest.entries[2].version.as_deref(), Some("0.5.1+"));
         assert_eq!((manifest.format.as_str(), manifest.julia_version.as_deref()), ("2.1", Some("1.13.0")));
+        let registry = |it: &ManifestRegistry| (it.name.clone(), it.uuid.to_string(), it.url.clone());
+        let general = ("General".to_owned(), UUID.to_owned(), Some("https://h/G.git".to_owned()));
+        assert_eq!(manifest.registries.iter().map(registry).collect::<Vec<_>>(), [general]);
         assert!(manifest.warnings.is_empty());
     }
 
@@ -227,6 +252,8 @@ mod tests {
             (1, "manifest_format=2.0"),
             (2, "manifest_format='2.0'\ndeps=1"),
             (2, "manifest_format='2.0'\n[deps.Foo]\nuuid='x'"),
+            (3, "manifest_format='2.1'\n[registries.R]\nuuid='x'"),
+            (2, "manifest_format='2.1'\n[registries]\nR='x'"),
             (1, "julia_version='1.7.0'"),
             (1, &many),
             (1, &dotted),

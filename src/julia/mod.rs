@@ -23,7 +23,7 @@ pub use artifacts::{Artifact, ArtifactsToml, Download, Tags};
 pub use derived_registry::{DerivedRegistry, Here, KeptRegistry, RegistryFiles};
 pub use error::{FormatError, Problem};
 pub use files::{FileKind, SniffError};
-pub use manifest::{Manifest, ManifestEntry, Origin};
+pub use manifest::{Manifest, ManifestEntry, ManifestRegistry, Origin};
 pub use misslist::{MISS_LIST_HEADER, MissList, MissListEntry, MissListError};
 pub use platform::{KNOWN_PLATFORMS, ParsePlatformError, Platform, Platforms};
 pub use range::{ParseRangeError, VersionRange};

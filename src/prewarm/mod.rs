@@ -12,7 +12,7 @@ mod run;
 
 pub use outcome::{Outcome, Status};
 pub use progress::{Event, Progress};
-pub use report::{ArtifactReport, InputKind, InputReport, PackageReport, RegistryReport, Report, Totals};
+pub use report::{ArtifactReport, PackageReport, RegistryReport, Report, Totals};
 pub use run::{prepare, run, run_inputs};
 
 use crate::config::Config;

@@ -1,5 +1,6 @@
 //! What came of one resource.
 
+use crate::closure::one_line;
 use crate::mirror::Refusal;
 use serde::Serialize;
 
@@ -55,9 +56,4 @@ impl From<Refusal> for Outcome {
     fn from(refusal: Refusal) -> Self {
         Self::failed(&refusal.to_string())
     }
-}
-
-/// A reason may quote an upstream or a tarball: it must not forge lines.
-pub(super) fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

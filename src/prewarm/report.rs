@@ -1,15 +1,13 @@
 //! What a run came to, as one document. Every key is always there, `null` where nothing is known,
 //! and the order depends on nothing but the content.
 
-use super::outcome::one_line;
 use super::run::Done;
 use super::{Outcome, Request, Status};
-use crate::closure::{Content, Input, Unmirrorable, WantedArtifact, WantedPackage};
-use crate::julia::FileKind;
+use crate::closure::{Input, InputReport, Unmirrorable, WantedArtifact, WantedPackage, one_line};
 use crate::protocol::{GENERAL, RegistryTree, Resource, TreeHash, Uuid};
 use serde::Serialize;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,35 +34,6 @@ pub struct Report {
     dry_run: bool,
     #[serde(skip)]
     allow_unmirrorable: bool,
-}
-
-/// An input.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct InputReport {
-    /// As it was named or found.
-    pub path: String,
-    /// What it is, if that could be told.
-    pub kind: Option<InputKind>,
-    /// The format of a manifest.
-    pub manifest_format: Option<String>,
-    /// The Julia that wrote a manifest.
-    pub julia_version: Option<String>,
-    /// Why it could not be used, with file and line.
-    pub error: Option<String>,
-    /// What the reader was not sure of.
-    pub warnings: Vec<String>,
-}
-
-/// What an input is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum InputKind {
-    /// A manifest.
-    Manifest,
-    /// An `Artifacts.toml`.
-    Artifacts,
-    /// A list of misses.
-    Misses,
 }
 
 /// A registry.
@@ -228,43 +197,6 @@ impl Totals {
             Status::Failed => self.failed += 1,
         }
         self.bytes = self.bytes.saturating_add(bytes.unwrap_or_default());
-    }
-}
-
-impl InputReport {
-    fn of(path: &Path) -> Self {
-        Self {
-            path: path.display().to_string(),
-            kind: None,
-            manifest_format: None,
-            julia_version: None,
-            error: None,
-            warnings: Vec::new(),
-        }
-    }
-
-    fn new(input: &Input) -> Self {
-        let report = Self { kind: input.kind.map(InputKind::from), ..Self::of(&input.path) };
-        match &input.content {
-            Ok(Content::Manifest(manifest)) => Self {
-                manifest_format: Some(manifest.format.clone()),
-                julia_version: manifest.julia_version.clone(),
-                warnings: manifest.warnings.clone(),
-                ..report
-            },
-            Ok(Content::Artifacts(_) | Content::Misses(_)) => report,
-            Err(error) => Self { error: Some(one_line(&error.to_string())), ..report },
-        }
-    }
-}
-
-impl From<FileKind> for InputKind {
-    fn from(kind: FileKind) -> Self {
-        match kind {
-            FileKind::Manifest => Self::Manifest,
-            FileKind::Artifacts => Self::Artifacts,
-            FileKind::MissList => Self::Misses,
-        }
     }
 }
 

@@ -34,6 +34,7 @@ mod lock;
 mod misses;
 mod platforms;
 mod publish;
+mod remove;
 mod signature;
 mod stage;
 mod usage;
@@ -45,6 +46,7 @@ pub use facts::{Fact, HeldArtifact, Stamp};
 pub use generations::{DISK, Generation, PIN, ROLLBACK, is_superseded};
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
+pub use remove::Removal;
 pub use signature::Signature;
 pub use stage::Staged;
 pub use view::Derived;
@@ -64,7 +66,7 @@ const PINS: &str = ".airlock/pins";
 /// Which cache this is.
 const SITE: &str = ".airlock/site";
 /// The layout that this version reads and writes.
-const FORMAT: &str = "1";
+pub const FORMAT: &str = "1";
 
 /// An open cache directory.
 #[derive(Debug)]
@@ -206,12 +208,18 @@ impl Store {
 
     /// The fact about a resource that is here as it was verified.
     pub fn fact(&self, resource: &Resource) -> Result<Option<Fact>, StoreError> {
-        match fs::metadata(self.path(resource)) {
-            Ok(metadata) if metadata.is_file() => self.facts.find(resource, Stamp::of(&metadata)),
-            Ok(_) => Ok(None),
-            Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let stamp = self.stamp(resource)?;
+        Ok(stamp.map(|stamp| self.facts.find(resource, stamp)).transpose()?.flatten())
+    }
+
+    /// Whether somebody verified a resource that looks like this now.
+    pub fn is_verified(&self, resource: &Resource, stamp: Stamp) -> Result<bool, StoreError> {
+        Ok(self.facts.find(resource, stamp)?.is_some())
+    }
+
+    /// The processes that have this cache open, beside this one.
+    pub fn other_users(&self) -> Result<Vec<u32>, StoreError> {
+        self.session.others()
     }
 
     /// A new empty file in `.airlock/tmp`, removed when it is dropped unpublished.

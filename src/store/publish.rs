@@ -142,7 +142,8 @@ fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
+/// Returns when the names in a folder are on disk.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     match fs::File::open(folder)?.sync_all() {
         // Some network file systems cannot sync a folder; nothing more can be done there.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),

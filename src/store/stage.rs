@@ -2,6 +2,7 @@
 
 use super::{Lock, StoreError};
 use fs_err as fs;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +38,20 @@ impl Session {
         let folder = tmp.join(name);
         fs::create_dir(&folder)?;
         Ok(Self { folder, next: AtomicU64::new(0), _alive: alive })
+    }
+
+    /// The process numbers of the other sessions. Those of the dead were swept when this one was
+    /// opened.
+    pub(super) fn others(&self) -> Result<Vec<u32>, StoreError> {
+        let mut others = BTreeSet::new();
+        for entry in fs::read_dir(self.folder.parent().unwrap_or(&self.folder))? {
+            let path = entry?.path();
+            let is_lock = path.extension().is_some_and(|extension| extension == "lock");
+            let is_own = path.with_extension("") == self.folder;
+            let name = path.file_stem().and_then(|name| name.to_str()).filter(|_| is_lock && !is_own);
+            others.extend(name.and_then(|name| name.split_once('-')?.0.parse::<u32>().ok()));
+        }
+        Ok(others.into_iter().collect())
     }
 
     pub(super) fn stage(&self) -> Result<Staged, StoreError> {

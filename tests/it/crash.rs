@@ -53,9 +53,8 @@ async fn serve(scene: &Scene, point: &str, offline: bool) -> std::process::ExitS
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_point_prewarm_harms_nothing_and_goes_on() {
-    let elsewhere =
-        |point: &str| point == "misses.appended" || point.starts_with("view.") || point.starts_with("export.");
-    for point in POINTS.iter().filter(|point| !elsewhere(point)) {
+    let areas = ["flight.", "publish.", "facts.", "generations.", "listing.", "prewarm."];
+    for point in POINTS.iter().filter(|point| areas.iter().any(|area| point.starts_with(area))) {
         let scene = Scene::new().await;
         let killed = prewarm(&scene, Some(point)).await;
         assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
@@ -107,6 +106,22 @@ async fn killed_while_it_lists_what_is_here_a_server_lists_nothing_else() {
         let mut serving = Serving::start(start(None)).await;
         serving.hears("lists only what is here now: 4 versions of 4 packages").await;
         assert!(serving.stop(rustix::process::Signal::TERM).await.success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_point_gc_takes_nothing_that_a_root_needs() {
+    for point in POINTS.iter().filter(|point| point.starts_with("gc.")) {
+        let inside = crate::check::Inside::new();
+        let mut gc = command(inside.folder.path());
+        gc.args(["gc", "--yes", DEMO]).env("AIRLOCK_FAULT", point);
+        let killed = tokio::time::timeout(LONG, gc.output()).await.unwrap().unwrap();
+        assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
+        assert_whole(&inside.cache(), point);
+        assert!(inside.check(&[Path::new(DEMO)], "all", true).complete, "{point}");
+        let again = run(inside.folder.path(), &["gc", "--yes", DEMO]).await;
+        assert!(again.status.success(), "{point}: {:?}", said(&again));
+        assert!(inside.check(&[Path::new(DEMO)], "all", true).complete, "{point}");
     }
 }
 

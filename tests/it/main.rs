@@ -4,12 +4,14 @@
 
 mod binary;
 mod bundle_export;
+mod check;
 mod cli;
 mod closed_network;
 mod crash;
 mod disk;
 mod doctor;
 mod flights;
+mod gc;
 mod http;
 mod julia_client;
 mod julia_data;
@@ -19,6 +21,7 @@ mod prewarm;
 mod registries;
 mod rsync;
 mod secrets;
+mod status;
 mod steer;
 mod support;
 mod tree_data;

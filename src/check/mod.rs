@@ -1,0 +1,65 @@
+//! Check: can these manifests be instantiated from this cache? Asks no upstream, ever.
+//!
+//! The plan of [`crate::closure`] is surveyed as a whole, and each input is judged by itself
+//! (`finding.rs`): of several manifests the report says which are complete (`report.rs`).
+
+mod finding;
+mod report;
+
+pub use finding::{Finding, FindingKind};
+pub use report::{CheckedInput, CheckedResource, Report, Status, Totals};
+
+use crate::closure::{Input, Plan, Selection, listed_registries, read_inputs, survey};
+use crate::protocol::{Kind, Resource};
+use crate::store::{Store, StoreError};
+use crate::tree::Limits;
+use std::path::PathBuf;
+
+/// What to check, and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Files and folders.
+    pub paths: Vec<PathBuf>,
+    /// Which artifacts are wanted.
+    pub selection: Selection,
+    /// Packages that no package server can give do not make a manifest incomplete.
+    pub allow_unmirrorable: bool,
+    /// Files that are verified side by side.
+    pub jobs: usize,
+}
+
+/// One step of a check.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'e> {
+    /// So many resources are wanted at least; more when packages name artifacts.
+    Planned(usize),
+    /// This one was looked at, and verified if nobody had done so yet.
+    Looked(&'e Resource),
+}
+
+/// Says what of the inputs is here. What is verified on the way is remembered. Blocks.
+pub fn check(
+    store: &Store,
+    limits: &Limits,
+    request: &Request,
+    progress: &(impl Fn(Event<'_>) + Sync),
+) -> Result<Report, StoreError> {
+    let inputs = read_inputs(&request.paths);
+    let listed = listed_registries(store, limits)?;
+    let plan_of = |inputs: &[Input]| Plan::new(request.selection.clone(), inputs, listed.indexes.clone());
+    let mut plan = plan_of(&inputs);
+    progress(Event::Planned(plan.count()));
+    let survey = survey(store, limits, &mut plan, request.jobs, &|resource| progress(Event::Looked(resource)))?;
+    let mut report = Report::new(&plan, &survey, &listed);
+    for input in &inputs {
+        let mut plan = plan_of(std::slice::from_ref(input));
+        let packages: Vec<_> = plan.resources().filter(|resource| resource.kind() == Kind::Package).collect();
+        for package in packages {
+            plan.open(&package, survey.artifacts.get(&package).map_or(&[], Vec::as_slice));
+        }
+        let missing = plan.resources().filter(|resource| survey.bytes(resource).is_none()).count();
+        let findings = finding::of_input(input, &plan, &listed);
+        report.add_input(input, missing, findings, request.allow_unmirrorable);
+    }
+    Ok(report)
+}

@@ -1,0 +1,195 @@
+//! What is in a cache: one walk over names and sizes; no tarball is opened.
+
+use crate::protocol::{Flavor, GENERAL, Kind, RegistryTree, Resource, TreeHash, Uuid};
+use crate::store::{Activity, Generation, Store, StoreError};
+use fs_err as fs;
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::PathBuf;
+
+/// What is in a cache. Every key is always there, `null` where nothing is known.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// The cache directory.
+    pub cache: PathBuf,
+    /// Which cache it is.
+    pub site: Uuid,
+    /// The version of its layout.
+    pub layout: &'static str,
+    /// Processes that have it open now.
+    pub used_by: Vec<u32>,
+    /// What is here, by kind.
+    pub kinds: Vec<KindStatus>,
+    /// Of all resources.
+    pub totals: Totals,
+    /// The disk that it is on.
+    pub disk: Disk,
+    /// The registries that are published, by uuid and tree.
+    pub registries: Vec<RegistryStatus>,
+    /// Registries that are here and not published: earlier generations.
+    pub generations: Totals,
+    /// Whose artifacts are served, as triplets or `all`; `null` if nobody said.
+    pub platforms: Option<Vec<String>>,
+    /// Resources that clients asked for and that are not here.
+    pub misses: usize,
+    /// What failed verification at rest.
+    pub quarantine: Totals,
+    /// The last of each kind of things that were done here, newest first.
+    pub activities: Vec<Activity>,
+}
+
+/// Files of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct KindStatus {
+    /// Which.
+    pub kind: Kind,
+    /// How many, and their bytes.
+    #[serde(flatten)]
+    pub totals: Totals,
+    /// How many of them nobody has verified yet.
+    pub unverified: usize,
+}
+
+/// Files and their bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// How many.
+    pub files: usize,
+    /// All together.
+    pub bytes: u64,
+}
+
+/// A disk, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Disk {
+    /// What this user may still write.
+    pub free: u64,
+    /// Its size.
+    pub size: u64,
+}
+
+/// A registry that is published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RegistryStatus {
+    /// Its uuid.
+    pub uuid: Uuid,
+    /// Its name, where that is known without opening it.
+    pub name: Option<&'static str>,
+    /// Its tree.
+    pub tree: TreeHash,
+    /// In which listings.
+    pub flavors: Vec<Flavor>,
+    /// When it was published here; for one that came by other means, the time of its file.
+    pub since: jiff::Timestamp,
+    /// Whether it stays at this tree.
+    pub pinned: bool,
+    /// Its size.
+    pub bytes: u64,
+}
+
+impl Totals {
+    fn add(&mut self, bytes: u64) {
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+}
+
+/// Looks a cache over. Blocks.
+pub fn status(store: &Store) -> Result<Status, StoreError> {
+    let registries = published(store)?;
+    let is_published = |resource: &Resource| {
+        registries.iter().any(|it| (Some(it.uuid), it.tree) == (resource.uuid(), resource.tree()))
+    };
+    let (mut kinds, mut totals, mut generations) = (Vec::new(), Totals::default(), Totals::default());
+    for kind in Kind::ALL {
+        let mut found = KindStatus { kind, totals: Totals::default(), unverified: 0 };
+        for resource in store.resources(kind) {
+            let resource = resource?;
+            let Some(stamp) = store.stamp(&resource)? else { continue };
+            found.totals.add(stamp.size);
+            totals.add(stamp.size);
+            found.unverified += usize::from(!store.is_verified(&resource, stamp)?);
+            if kind == Kind::Registry && !is_published(&resource) {
+                generations.add(stamp.size);
+            }
+        }
+        kinds.push(found);
+    }
+    let mut quarantine = Totals::default();
+    store.quarantined()?.iter().for_each(|(_, bytes)| quarantine.add(*bytes));
+    Ok(Status {
+        cache: store.root().to_owned(),
+        site: store.site()?,
+        layout: crate::store::FORMAT,
+        used_by: store.other_users()?,
+        kinds,
+        totals,
+        disk: disk(store)?,
+        registries,
+        generations,
+        platforms: platforms(store)?,
+        misses: store.misses().read()?.iter().filter(|miss| !store.has(&miss.resource)).count(),
+        quarantine,
+        activities: last_of_each(store.activities()?),
+    })
+}
+
+fn published(store: &Store) -> Result<Vec<RegistryStatus>, StoreError> {
+    let mut flavors: BTreeMap<RegistryTree, Vec<Flavor>> = BTreeMap::new();
+    for flavor in Flavor::ALL {
+        for registry in store.listing(flavor)?.unwrap_or_default().iter() {
+            flavors.entry(registry).or_default().push(flavor);
+        }
+    }
+    let (log, pins) = (store.generations()?, store.pins()?);
+    let mut registries = Vec::new();
+    for (registry, flavors) in flavors {
+        let Some(stamp) = store.stamp(&registry.into())? else { continue };
+        let RegistryTree { uuid, tree } = registry;
+        registries.push(RegistryStatus {
+            uuid,
+            name: (uuid == GENERAL).then_some("General"),
+            tree,
+            flavors,
+            since: since(&log, registry, stamp.mtime)?,
+            pinned: pins.tree(uuid) == Some(tree),
+            bytes: stamp.size,
+        });
+    }
+    Ok(registries)
+}
+
+fn since(log: &[Generation], registry: RegistryTree, mtime: i64) -> Result<jiff::Timestamp, StoreError> {
+    let entry = log.iter().rfind(|entry| (entry.uuid, entry.tree) == (registry.uuid, registry.tree));
+    let of_file = || jiff::Timestamp::from_nanosecond(mtime.into()).map_err(io::Error::other);
+    Ok(entry.map_or_else(of_file, |entry| Ok(entry.time))?)
+}
+
+fn disk(store: &Store) -> Result<Disk, StoreError> {
+    let disk = rustix::fs::statvfs(store.root()).map_err(io::Error::from)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    Ok(Disk { free: bytes(disk.f_bavail), size: bytes(disk.f_blocks) })
+}
+
+/// One on a line; `#` starts a comment.
+fn platforms(store: &Store) -> Result<Option<Vec<String>>, StoreError> {
+    match fs::read_to_string(store.root().join(".airlock/platforms")) {
+        Ok(text) => {
+            let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+            Ok(Some(lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn last_of_each(activities: Vec<Activity>) -> Vec<Activity> {
+    let mut last = HashMap::new();
+    for activity in activities {
+        last.insert(activity.what, activity);
+    }
+    let mut last: Vec<_> = last.into_values().collect();
+    last.sort_by_key(|activity| std::cmp::Reverse(activity.time));
+    last
+}
