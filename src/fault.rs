@@ -20,6 +20,8 @@ pub const POINTS: &[&str] = &[
     "view.published",
     "view.recorded",
     "view.listed",
+    "wishes.appended",
+    "request.staged",
     "prewarm.planned",
     "prewarm.package",
     "prewarm.done",

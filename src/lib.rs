@@ -16,6 +16,7 @@ pub mod julia;
 pub mod mirror;
 pub mod prewarm;
 pub mod protocol;
+pub mod request;
 pub mod sample;
 pub mod server;
 pub mod source;

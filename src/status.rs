@@ -2,7 +2,6 @@
 
 use crate::protocol::{Flavor, GENERAL, Kind, RegistryTree, Resource, TreeHash, Uuid};
 use crate::store::{Activity, Generation, Store, StoreError};
-use fs_err as fs;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -29,8 +28,8 @@ pub struct Status {
     pub registries: Vec<RegistryStatus>,
     /// Registries that are here and not published: earlier generations.
     pub generations: Totals,
-    /// Whose artifacts are served, as triplets or `all`; `null` if nobody said.
-    pub platforms: Option<Vec<String>>,
+    /// Whose artifacts prewarm was asked for, as triplets or `all`; empty if for nobody's yet.
+    pub platforms: Vec<String>,
     /// Resources that clients asked for and that are not here.
     pub misses: usize,
     /// What failed verification at rest.
@@ -117,7 +116,7 @@ pub fn status(store: &Store) -> Result<Status, StoreError> {
         kinds.push(found);
     }
     let mut quarantine = Totals::default();
-    store.quarantined()?.iter().for_each(|(_, bytes)| quarantine.add(*bytes));
+    store.quarantine_files()?.iter().for_each(|(_, bytes)| quarantine.add(*bytes));
     Ok(Status {
         cache: store.root().to_owned(),
         site: store.site()?,
@@ -128,7 +127,7 @@ pub fn status(store: &Store) -> Result<Status, StoreError> {
         disk: disk(store)?,
         registries,
         generations,
-        platforms: platforms(store)?,
+        platforms: store.served_platforms()?,
         misses: store.misses().read()?.iter().filter(|miss| !store.has(&miss.resource)).count(),
         quarantine,
         activities: last_of_each(store.activities()?),
@@ -170,18 +169,6 @@ fn disk(store: &Store) -> Result<Disk, StoreError> {
     let disk = rustix::fs::statvfs(store.root()).map_err(io::Error::from)?;
     let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
     Ok(Disk { free: bytes(disk.f_bavail), size: bytes(disk.f_blocks) })
-}
-
-/// One on a line; `#` starts a comment.
-fn platforms(store: &Store) -> Result<Option<Vec<String>>, StoreError> {
-    match fs::read_to_string(store.root().join(".airlock/platforms")) {
-        Ok(text) => {
-            let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-            Ok(Some(lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()))
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn last_of_each(activities: Vec<Activity>) -> Vec<Activity> {

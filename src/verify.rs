@@ -55,7 +55,40 @@ pub fn verify(
     jobs: usize,
     progress: &(impl Fn(&Resource, u64) + Sync),
 ) -> Result<Report, StoreError> {
-    let resources = Mutex::new(Kind::ALL.into_iter().flat_map(|kind| store.resources(kind)));
+    check_all(store, limits, jobs, Kind::ALL.into_iter().flat_map(|kind| store.resources(kind)), progress)
+}
+
+/// Hashes what nobody has verified as it is now, in the same way.
+pub fn verify_new(
+    store: &Arc<Store>,
+    limits: &Limits,
+    jobs: usize,
+    progress: &(impl Fn(&Resource, u64) + Sync),
+) -> Result<Report, StoreError> {
+    check_all(store, limits, jobs, unverified(store)?.into_iter().map(Ok), progress)
+}
+
+/// The files that nobody has verified as they are now.
+pub fn unverified(store: &Store) -> Result<Vec<Resource>, StoreError> {
+    let mut unverified = Vec::new();
+    for resource in Kind::ALL.into_iter().flat_map(|kind| store.resources(kind)) {
+        let resource = resource?;
+        // What cannot even be looked at is said when it is read.
+        if !store.fact(&resource).is_ok_and(|fact| fact.is_some()) {
+            unverified.push(resource);
+        }
+    }
+    Ok(unverified)
+}
+
+fn check_all(
+    store: &Arc<Store>,
+    limits: &Limits,
+    jobs: usize,
+    resources: impl Iterator<Item = Result<Resource, StoreError>> + Send,
+    progress: &(impl Fn(&Resource, u64) + Sync),
+) -> Result<Report, StoreError> {
+    let resources = Mutex::new(resources);
     let report = Mutex::new(Report::default());
     let work = || {
         loop {

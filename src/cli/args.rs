@@ -6,7 +6,7 @@ use super::doctor::DoctorArgs;
 use super::gc::GcArgs;
 use super::registries::RegistriesArgs;
 use super::status::StatusArgs;
-use crate::config::{LogFormat, PrewarmSettings, Settings, Show, ViewSettings};
+use crate::config::{LogFormat, PrewarmSettings, RequestSettings, Settings, Show, ViewSettings};
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -55,6 +55,8 @@ pub(super) enum Command {
     Prewarm(PrewarmArgs),
     /// Show, export or forget what clients asked for and was not here
     Misses(MissesArgs),
+    /// Ask for packages by name, and export what this side has, lacks and wishes for
+    Request(RequestArgs),
     /// Show the published registries; ask upstreams for new ones, go back, hold one where it is
     Registries(RegistriesArgs),
     /// Say whether manifests can be instantiated from this cache, asking nobody
@@ -170,6 +172,49 @@ pub(super) enum MissesAction {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct RequestArgs {
+    /// One JSON document on standard output
+    #[arg(long, global = true, env = "AIRLOCK_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    json: Option<bool>,
+    #[command(subcommand)]
+    pub(super) action: Option<RequestAction>,
+}
+
+#[derive(Debug, Default, Subcommand)]
+pub(super) enum RequestAction {
+    /// Show what was asked for by name
+    #[default]
+    List,
+    /// Ask for packages
+    Add {
+        /// Packages, with a range of versions or without: Example, Example@1.2
+        #[arg(required = true, value_name = "NAME[@RANGE]")]
+        wishes: Vec<String>,
+    },
+    /// Ask for packages no more
+    Remove {
+        /// A name takes all that was asked for under it, a name with a range that one
+        #[arg(required = true, value_name = "NAME[@RANGE]")]
+        wishes: Vec<String>,
+    },
+    /// Forget all that was asked for by name
+    Clear,
+    /// Write the request that `airlock bundle export --for` takes on the connected side
+    Export {
+        /// What this site is called: the destination of bundles for it [default: site- and the
+        /// first digits of the cache's uuid]
+        #[arg(long, env = "AIRLOCK_REQUEST_NAME", value_name = "NAME")]
+        name: Option<String>,
+        /// Say what would be written; verify and write nothing
+        #[arg(long, env = "AIRLOCK_DRY_RUN", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+        dry_run: Option<bool>,
+        /// To this file; - is standard output
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct VerifyArgs {
     /// Files hashed side by side [default: one per processor]
     #[arg(long, env = "AIRLOCK_JOBS", value_name = "N")]
@@ -230,6 +275,7 @@ impl Command {
             },
             Self::Prewarm(args) => args.settings(common),
             Self::Misses(args) => Settings { json: args.json, ..common },
+            Self::Request(args) => args.settings(common),
             Self::Registries(args) => args.settings(common),
             Self::Check(args) => args.settings(common),
             Self::Status(args) => args.settings(common),
@@ -262,6 +308,16 @@ impl PrewarmArgs {
             attempts: self.attempts,
         };
         Settings { upstream: self.upstream.setting(), jobs: self.jobs, json: self.json, prewarm, ..common }
+    }
+}
+
+impl RequestArgs {
+    fn settings(&self, common: Settings) -> Settings {
+        let name = match &self.action {
+            Some(RequestAction::Export { name, .. }) => name.clone(),
+            _ => None,
+        };
+        Settings { json: self.json, request: RequestSettings { name }, ..common }
     }
 }
 

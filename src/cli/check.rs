@@ -123,7 +123,7 @@ fn summary(report: &Report) -> String {
     for (count, what) in [
         (totals.missing, "missing"),
         (totals.damaged, "damaged"),
-        (report.problems.len(), "problems"),
+        (report.problems.len(), "in the way"),
         (report.standard_libraries, "standard libraries"),
         (report.local_paths, "local paths"),
         (report.unopened_packages, "packages whose artifacts are not known because they are not here"),

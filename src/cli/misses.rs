@@ -26,18 +26,13 @@ pub(super) fn run(config: &Config, action: MissesAction) -> anyhow::Result<Outco
 
 /// The misses that are still missing, named as far as a registry here knows them by now.
 fn missing(config: &Config, store: &Arc<Store>) -> anyhow::Result<Vec<Miss>> {
-    let mut misses = store.misses().read()?;
-    misses.retain(|miss| !store.has(&miss.resource));
-    if misses.iter().any(|miss| miss.name.is_none()) {
-        let mirror = Arc::new(Mirror::new(Arc::clone(store), Vec::new(), config));
-        runtime()?.block_on(mirror.load_names());
-        for miss in misses.iter_mut().filter(|miss| miss.name.is_none()) {
-            if let Some(name) = mirror.name(&miss.resource) {
-                (miss.name, miss.version) = (Some(name.name), name.version);
-            }
-        }
+    let mirror = Arc::new(Mirror::new(Arc::clone(store), Vec::new(), config));
+    let misses = mirror.missing()?;
+    if misses.iter().all(|miss| miss.name.is_some()) {
+        return Ok(misses);
     }
-    Ok(misses)
+    runtime()?.block_on(mirror.load_names());
+    Ok(mirror.missing()?)
 }
 
 fn list(config: &Config, store: &Arc<Store>) -> anyhow::Result<Outcome> {

@@ -14,6 +14,7 @@ mod misses;
 mod prewarm;
 mod progress;
 mod registries;
+mod request;
 mod serve;
 mod status;
 mod table;
@@ -77,6 +78,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Demo(args) => block_on(demo::run(config, args.exit, args.upstream_only)),
         Command::Check(args) => check::run(&config, args.paths),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
+        Command::Request(args) => request::run(&config, args.action.unwrap_or_default()),
         Command::Registries(args) => block_on(registries::run(&config, args)),
         Command::Verify(_) => verify::run(&config),
         Command::Bundle(args) => bundle::run(&config, args),

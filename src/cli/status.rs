@@ -97,7 +97,7 @@ fn users(pids: &[u32]) -> String {
 }
 
 fn platforms(status: &Status) -> String {
-    status.platforms.as_ref().map_or_else(|| "nobody said".to_owned(), |platforms| platforms.join(" "))
+    if status.platforms.is_empty() { "nobody said".to_owned() } else { status.platforms.join(" ") }
 }
 
 fn files(totals: Totals) -> String {

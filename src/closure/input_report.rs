@@ -1,6 +1,7 @@
 //! An input as reports name it. Every key is always there, `null` where nothing is known.
 
 use super::{Content, Input};
+use crate::exchange::Wish;
 use crate::julia::FileKind;
 use serde::Serialize;
 use std::path::Path;
@@ -32,6 +33,8 @@ pub enum InputKind {
     Artifacts,
     /// A list of misses.
     Misses,
+    /// A request.
+    Request,
 }
 
 impl InputReport {
@@ -57,10 +60,19 @@ impl InputReport {
                 warnings: manifest.warnings.clone(),
                 ..report
             },
+            Ok(Content::Request(request)) => Self { warnings: wishes(&request.wishes).into_iter().collect(), ..report },
             Ok(Content::Artifacts(_) | Content::Misses(_)) => report,
             Err(error) => Self { error: Some(one_line(&error.to_string())), ..report },
         }
     }
+}
+
+/// What is not done about the wishes of a request.
+fn wishes(wishes: &[Wish]) -> Option<String> {
+    let first = wishes.first()?;
+    let others = wishes.len() - 1;
+    let more = if others == 0 { String::new() } else { format!(" and {others} more") };
+    Some(format!("wishes ({first}{more}) are not prewarmed: they are resolved by `airlock bundle export --for`"))
 }
 
 impl From<FileKind> for InputKind {
@@ -69,6 +81,7 @@ impl From<FileKind> for InputKind {
             FileKind::Manifest => Self::Manifest,
             FileKind::Artifacts => Self::Artifacts,
             FileKind::MissList => Self::Misses,
+            FileKind::Request => Self::Request,
         }
     }
 }

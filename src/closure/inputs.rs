@@ -3,6 +3,7 @@
 //! A file that cannot be used does not stop the others: it becomes an input with an error.
 
 use super::walk::walk;
+use crate::exchange::{Request, RequestError};
 use crate::julia::{Artifact, ArtifactsToml, FileKind, FormatError, Manifest, MissList, MissListError, SniffError};
 use fs_err as fs;
 use std::collections::HashSet;
@@ -35,6 +36,8 @@ pub enum Content {
     Artifacts(Vec<Artifact>),
     /// Anything.
     Misses(MissList),
+    /// Anything, and wishes.
+    Request(Box<Request>),
 }
 
 /// Why a path gives no input. Each message names the file, and the line where there is one.
@@ -87,6 +90,14 @@ pub enum InputError {
         /// Where and how.
         error: MissListError,
     },
+    /// A broken request.
+    #[error("{path}: {error}", path = path.display())]
+    Request {
+        /// The file.
+        path: PathBuf,
+        /// Where and how.
+        error: RequestError,
+    },
 }
 
 /// Reads what is named, in this order, and what is in the folders that are named, by path. A file
@@ -108,13 +119,17 @@ fn read_input(path: PathBuf) -> Input {
         Err(error) => return Input { kind: kind_by_name(&path), path, content: Err(error) },
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    match FileKind::recognise(&name, &text) {
+    match recognise(&name, &text) {
         Ok(kind) => Input { content: parse(&path, kind, &text), kind: Some(kind), path },
         Err(error) => {
             let content = Err(InputError::Kind { path: path.clone(), error });
             Input { kind: kind_by_name(&path), path, content }
         }
     }
+}
+
+fn recognise(name: &str, text: &str) -> Result<FileKind, SniffError> {
+    if Request::is_request(text) { Ok(FileKind::Request) } else { FileKind::recognise(name, text) }
 }
 
 fn kind_by_name(path: &Path) -> Option<FileKind> {
@@ -146,6 +161,10 @@ fn parse(path: &Path, kind: FileKind, text: &str) -> Result<Content, InputError>
         FileKind::MissList => {
             let misses = MissList::parse(text).map(Content::Misses);
             misses.map_err(|error| InputError::Misses { path: path.to_owned(), error })
+        }
+        FileKind::Request => {
+            let request = Request::parse(text.as_bytes()).map(Box::new).map(Content::Request);
+            request.map_err(|error| InputError::Request { path: path.to_owned(), error })
         }
     }
 }
@@ -187,6 +206,8 @@ mod tests {
             ("Manifest.toml", b"a = = b", "<file> line 1: "),
             ("Artifacts.toml", b"\n[a]\ngit-tree-sha1='x'", "<file> line 3: \"x\" is not a tree hash"),
             ("list", b"# airlock misses\n/artifact/x\n", "<file> line 2: "),
+            ("request", b"{\"airlock_request\": 2}", "<file> request format 2"),
+            ("Manifest.toml", b" {\n\"airlock_request\": 1,\n}", "<file> not a request: "),
             ("Manifest.toml", b"a='1'\nb='\xff'", "<file> line 2: not UTF-8"),
             ("Project.toml", b"[deps]\nA='x'", "<file> this is a project, not a manifest"),
             ("notes", b"", "<file> the file is empty"),

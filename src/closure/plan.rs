@@ -3,7 +3,7 @@
 
 use super::{Content, Input, Unmirrorable, UnmirrorableKind, WantedArtifact, WantedPackage};
 use crate::config;
-use crate::julia::{Manifest, ManifestEntry, MissList, Origin, ParsePlatformError, Platforms, RegistryIndex, stdlib};
+use crate::julia::{Manifest, ManifestEntry, Origin, ParsePlatformError, Platforms, RegistryIndex, stdlib};
 use crate::mirror::hold;
 use crate::protocol::{Kind, Resource, TreeHash, Uuid};
 use crate::store::HeldArtifact;
@@ -25,7 +25,7 @@ pub struct Selection {
 pub struct Plan {
     selection: Selection,
     registered: Registered,
-    /// Registries that a list of misses names; those that upstream lists are no part of a plan.
+    /// Registries that a list of misses or a request names; those that upstream lists are no part of a plan.
     pub registries: BTreeSet<Resource>,
     /// Packages.
     pub packages: BTreeMap<Resource, WantedPackage>,
@@ -79,7 +79,17 @@ impl Plan {
                         plan.add_artifact(&hold(artifact.clone()), None);
                     }
                 }
-                Content::Misses(misses) => plan.add_misses(misses),
+                Content::Misses(misses) => {
+                    for miss in &misses.entries {
+                        plan.add_miss(miss.resource, miss.name.as_deref(), miss.version.as_deref());
+                    }
+                }
+                Content::Request(request) => {
+                    for miss in &request.misses {
+                        plan.add_miss(miss.resource, miss.name.as_deref(), miss.version.as_deref());
+                    }
+                    request.damaged.iter().for_each(|damaged| plan.add_miss(damaged.resource, None, None));
+                }
             }
         }
         plan
@@ -158,20 +168,18 @@ impl Plan {
         self.packages.insert(Resource::Package { uuid, tree }, package);
     }
 
-    fn add_misses(&mut self, misses: &MissList) {
-        for miss in &misses.entries {
-            match miss.resource {
-                Resource::Registry { .. } => _ = self.registries.insert(miss.resource),
-                Resource::Package { uuid, tree } => {
-                    let package = WantedPackage { name: miss.name.clone(), version: miss.version.clone() };
-                    self.want_package(uuid, tree, package);
-                }
-                // Somebody asked for it: neither platform nor laziness is a reason to leave it.
-                Resource::Artifact { .. } => {
-                    let artifact = self.artifacts.entry(miss.resource).or_default();
-                    artifact.names.extend(miss.name.clone());
-                    artifact.lazy = false;
-                }
+    fn add_miss(&mut self, resource: Resource, name: Option<&str>, version: Option<&str>) {
+        match resource {
+            Resource::Registry { .. } => _ = self.registries.insert(resource),
+            Resource::Package { uuid, tree } => {
+                let package = WantedPackage { name: name.map(str::to_owned), version: version.map(str::to_owned) };
+                self.want_package(uuid, tree, package);
+            }
+            // Somebody asked for it: neither platform nor laziness is a reason to leave it.
+            Resource::Artifact { .. } => {
+                let artifact = self.artifacts.entry(resource).or_default();
+                artifact.names.extend(name.map(str::to_owned));
+                artifact.lazy = false;
             }
         }
     }
@@ -205,7 +213,7 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::julia::ArtifactsToml;
+    use crate::julia::{ArtifactsToml, MissList};
     use proptest::prelude::*;
 
     const U1: &str = "7876af07-990d-54b4-ab0e-23690620f79a";

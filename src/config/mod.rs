@@ -7,8 +7,8 @@
 mod settings;
 
 pub use settings::{
-    BundleSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings, ServerSettings, Settings,
-    Show, Span, ViewSettings,
+    BundleSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings, RequestSettings,
+    ServerSettings, Settings, Show, Span, ViewSettings,
 };
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -45,6 +45,8 @@ pub struct Config {
     pub prewarm: Prewarm,
     /// For bundles.
     pub bundle: Bundle,
+    /// What this site is called in requests, if somebody said.
+    pub site_name: Option<String>,
     /// For the HTTP server.
     pub server: Server,
     /// For the mirror.
@@ -186,6 +188,7 @@ impl Config {
             jobs: flags.jobs.or(file.jobs),
             prewarm: Prewarm::new(flags.prewarm, file.prewarm),
             bundle: Bundle::new(flags.bundle, file.bundle),
+            site_name: flags.request.name.or(file.request.name),
             server: Server::new(file.server)?,
             mirror: Mirror::new(&file.mirror),
             view: View::new(flags.view, file.view, offline),

@@ -33,6 +33,8 @@ pub struct Settings {
     pub prewarm: PrewarmSettings,
     /// `[bundle]`
     pub bundle: BundleSettings,
+    /// `[request]`
+    pub request: RequestSettings,
     /// `[server]`
     pub server: ServerSettings,
     /// `[mirror]`
@@ -71,6 +73,14 @@ pub struct BundleSettings {
     pub sign_key: Option<PathBuf>,
     /// Public keys whose signatures count: `RW…`, or files of them.
     pub trusted_keys: Option<Vec<String>>,
+}
+
+/// `[request]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RequestSettings {
+    /// What this site is called: the destination of bundles for it.
+    pub name: Option<String>,
 }
 
 /// `[server]`

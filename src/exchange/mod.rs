@@ -11,4 +11,4 @@ pub use index::{
     Base, BundleIndex, Entry, INDEX_FORMAT, IndexError, Publication, Replaced, Sha256, Uncarried, UncarriedKind,
     Volume, is_destination,
 };
-pub use request::{Damaged, Missed, REQUEST_FORMAT, Received, Request, RequestError, Wish, WishError};
+pub use request::{Damaged, MAX_WISHES, Missed, REQUEST_FORMAT, Received, Request, RequestError, Wish, WishError};

@@ -4,8 +4,8 @@
 //! here already, and which cache asks.
 
 use super::index::is_destination;
-use crate::julia::Version;
-use crate::protocol::{Listing, Resource, Uuid};
+use crate::julia::{Platforms, Version, VersionRange};
+use crate::protocol::{Kind, Listing, Resource, Uuid};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,6 +13,15 @@ use std::str::FromStr;
 
 /// The format that this version writes and reads.
 pub const REQUEST_FORMAT: u32 = 1;
+
+/// Most wishes that are recorded at one site, and so in one request.
+pub const MAX_WISHES: usize = 10_000;
+/// Most misses and damaged resources in one request: as many as the ledger of misses keeps.
+const MAX_MISSES: usize = 100_000;
+/// Most platforms, versions of Julia, registries, origins and gaps in one request.
+const MAX_OTHERS: usize = 1_000;
+/// Longest name, version or range, in characters.
+const MAX_TEXT: usize = 100;
 
 /// What a closed side has, lacks and wishes for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,8 +116,11 @@ pub enum RequestError {
     #[error("not a request: {0}")]
     Json(String),
     /// A name that cannot be part of a file name.
-    #[error("the name of the site must be of letters, digits, -, _ and ., at most 64")]
-    Name,
+    #[error("{0:?} is not the name of a site: letters, digits, -, _ and ., at most 64, the first no .")]
+    Name(String),
+    /// It contradicts itself, or is longer than a site can make it.
+    #[error("not a request: {0}")]
+    Inconsistent(&'static str),
 }
 
 impl Request {
@@ -124,7 +136,52 @@ impl Request {
             return Err(RequestError::Format(format.airlock_request));
         }
         let request: Self = serde_json::from_slice(bytes).map_err(json)?;
-        if is_destination(&request.name) { Ok(request) } else { Err(RequestError::Name) }
+        request.check()?;
+        Ok(request)
+    }
+
+    /// Whether a text says that it is a request.
+    pub fn is_request(text: &str) -> bool {
+        text.trim_start().starts_with('{') && text.contains("\"airlock_request\"")
+    }
+
+    /// Whether a site may have this name, which becomes part of file names.
+    pub fn check_name(name: &str) -> Result<(), RequestError> {
+        let shown = || RequestError::Name(name.chars().take(MAX_TEXT).collect());
+        is_destination(name).then_some(()).ok_or_else(shown)
+    }
+
+    fn check(&self) -> Result<(), RequestError> {
+        Self::check_name(&self.name)?;
+        let wrong = |what| Err(RequestError::Inconsistent(what));
+        if self.wishes.len() > MAX_WISHES {
+            return wrong("more than 10000 wishes");
+        }
+        if self.misses.len() > MAX_MISSES || self.damaged.len() > MAX_MISSES {
+            return wrong("more than 100000 misses or damaged resources");
+        }
+        let gaps = self.received.values().map(|received| received.gaps.len()).sum();
+        let others = [self.platforms.len(), self.julia.len(), self.registries.len(), self.received.len(), gaps];
+        if others.into_iter().any(|count| count > MAX_OTHERS) {
+            return wrong("more than 1000 platforms, versions of Julia, registries, origins or gaps");
+        }
+        if !self.platforms.iter().all(|name| name != "host" && name.parse::<Platforms>().is_ok()) {
+            return wrong("a platform that is neither a triplet nor all");
+        }
+        if !self.julia.iter().all(|version| version.parse::<Version>().is_ok()) {
+            return wrong("a version of Julia that is none");
+        }
+        if !self.registries.iter().all(|registry| registry.kind() == Kind::Registry) {
+            return wrong("a registry that is none");
+        }
+        let texts = self.misses.iter().flat_map(|missed| [&missed.name, &missed.version]).flatten();
+        if !texts.into_iter().all(|text| is_plain(text)) {
+            return wrong("a name or version that cannot be shown");
+        }
+        if self.received.values().any(|it| it.gaps.iter().any(|&gap| gap == 0 || gap >= it.last)) {
+            return wrong("sequence numbers that make no sense");
+        }
+        Ok(())
     }
 
     /// The bytes of the file.
@@ -144,34 +201,56 @@ impl Request {
     }
 }
 
-impl FromStr for Wish {
-    type Err = WishError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, range) = text.split_once('@').map_or((text, None), |(name, range)| (name, Some(range.trim())));
-        let name = name.trim();
-        let letters = |c: char| c.is_alphanumeric() || c == '_' || c == '!';
-        if name.is_empty() || name.chars().count() > 100 || !name.chars().all(letters) {
-            return Err(WishError::Name(name.chars().take(100).collect()));
-        }
-        let range = range.filter(|range| !range.is_empty() && *range != "*");
-        if let Some(range) = range.filter(|range| !is_range(range)) {
-            return Err(WishError::Range(range.chars().take(100).collect()));
-        }
-        Ok(Self { name: name.to_owned(), range: range.map(str::to_owned) })
+impl Missed {
+    /// A miss with the name and the version that it has, as far as they can be shown: they come
+    /// from registries and packages, which may call things what they like.
+    pub fn new(resource: Resource, name: Option<String>, version: Option<String>, count: u64) -> Self {
+        let plain = |text: Option<String>| text.filter(|text| is_plain(text));
+        Self { resource, name: plain(name), version: plain(version), count }
     }
 }
 
-/// A version or part of one, or two with a `-` between them (`versions.jl` of Pkg, `VersionRange`).
-fn is_range(text: &str) -> bool {
-    let bound = |bound: &str| {
-        let bound = bound.trim();
-        bound == "*" || (bound.len() <= 40 && bound.parse::<Version>().is_ok_and(|version| !version.is_prerelease()))
-    };
-    match text.split_once('-') {
-        Some((low, high)) => bound(low) && bound(high),
-        None => bound(text),
+impl Wish {
+    /// Whether this version is among those that are wished for.
+    pub fn admits(&self, version: &Version) -> bool {
+        let range = self.range.as_deref().map(str::parse::<VersionRange>);
+        range.is_none_or(|range| range.is_ok_and(|range| range.contains(version)))
     }
+}
+
+/// Not too long, and nothing in it that steers a terminal.
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.chars().count() <= MAX_TEXT && !text.contains(char::is_control)
+}
+
+impl FromStr for Wish {
+    type Err = WishError;
+
+    /// Reads a wish as people write it: a name may end in `.jl`, numbers may start with `v`, and the
+    /// build number of a binary package (`1.2.13+0`) is left out, for ranges have none.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, range) = text.split_once('@').map_or((text, ""), |(name, range)| (name, range.trim()));
+        let name = name.trim();
+        let name = name.strip_suffix(".jl").unwrap_or(name);
+        let letters = |c: char| c.is_alphanumeric() || c == '_' || c == '!';
+        if name.is_empty() || name.chars().count() > MAX_TEXT || !name.chars().all(letters) {
+            return Err(WishError::Name(name.chars().take(MAX_TEXT).collect()));
+        }
+        let plain = plain_range(range).ok_or_else(|| WishError::Range(range.chars().take(MAX_TEXT).collect()))?;
+        let range = Some(plain).filter(|range| !matches!(range.as_str(), "" | "*"));
+        Ok(Self { name: name.to_owned(), range })
+    }
+}
+
+/// A range in the one form in which it is kept; empty for none.
+fn plain_range(text: &str) -> Option<String> {
+    let without_build = text.split_once('+').map_or(text, |(version, build)| {
+        let is_build = !build.is_empty() && build.bytes().all(|byte| byte.is_ascii_digit());
+        if is_build && !version.contains('-') { version } else { text }
+    });
+    let is_range = text.is_empty() || without_build.parse::<VersionRange>().is_ok();
+    let is_kept = |c: &char| c.is_ascii_digit() || matches!(c, '.' | '-' | '*');
+    (is_range && text.len() <= MAX_TEXT).then(|| without_build.chars().filter(is_kept).collect())
 }
 
 impl fmt::Display for Wish {
@@ -184,23 +263,4 @@ impl fmt::Display for Wish {
 crate::protocol::serde_as_text!(Wish);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wishes_are_names_with_a_range_or_without() {
-        for (text, written) in [
-            ("Example", "Example"),
-            (" Example @ 1.2 ", "Example@1.2"),
-            ("Example@*", "Example"),
-            ("Zlib_jll@1.2.13+0", "Zlib_jll@1.2.13+0"),
-            ("A@1.2-1.4", "A@1.2-1.4"),
-        ] {
-            assert_eq!(text.parse::<Wish>().unwrap().to_string(), written);
-        }
-        for bad in ["", "@1", "a b", "../x", "A@x", "A@1-2-3", "A@^1", "\u{1b}[31m", "A@1\n"] {
-            let wish = bad.parse::<Wish>();
-            assert!(wish.is_err() || bad == "A@1\n", "{bad:?}");
-        }
-    }
-}
+mod tests;

@@ -78,7 +78,7 @@ pub fn plan(
             }
         }
         if request.quarantine {
-            quarantined = store.quarantined()?;
+            quarantined = store.quarantine_files()?;
         }
         report.add_resources(store, &resources, &listed)?;
         report.add_quarantined(&quarantined);

@@ -15,6 +15,8 @@ pub enum FileKind {
     Artifacts,
     /// A list of misses from an inside server.
     MissList,
+    /// A request from an inside server; no file of Julia's, so it is told by who reads it.
+    Request,
 }
 
 /// A file that names no resources.
@@ -33,7 +35,7 @@ pub enum SniffError {
     #[error("the file is empty")]
     Empty,
     /// TOML of some other kind.
-    #[error("neither a manifest nor an Artifacts.toml nor a list of misses")]
+    #[error("neither a manifest nor an Artifacts.toml, a list of misses or a request")]
     Unknown,
 }
 

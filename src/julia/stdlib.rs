@@ -47,6 +47,11 @@ pub fn name(uuid: Uuid) -> Option<&'static str> {
     TABLE.get(&uuid).map(|stdlib| stdlib.name.as_str())
 }
 
+/// Whether any Julia ships a package of this name.
+pub fn is_name(name: &str) -> bool {
+    TABLE.values().any(|stdlib| stdlib.name == name)
+}
+
 /// Whether the given Julia ships this package; only its minor version counts.
 pub fn shipped(uuid: Uuid, julia: &Version) -> Shipped {
     let minor = format!("{}.{}", julia.major, julia.minor);
@@ -78,6 +83,7 @@ mod tests {
         let example = uuid("7876af07-990d-54b4-ab0e-23690620f79a");
         assert_eq!((is_stdlib(argtools), name(argtools)), (true, Some("ArgTools")));
         assert_eq!((is_stdlib(example), name(example)), (false, None));
+        assert!(is_name("ArgTools") && !is_name("Example"));
         let shipped = |uuid, julia: &str| shipped(uuid, &julia.parse().unwrap());
         assert_eq!(shipped(argtools, "1.5.4"), Shipped::No);
         assert_eq!(shipped(argtools, "1.10.2"), Shipped::Version("1.1.1"));

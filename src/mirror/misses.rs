@@ -3,7 +3,7 @@
 use super::{Mirror, Refusal, blocking, lock};
 use crate::julia::Version;
 use crate::protocol::Resource;
-use crate::store::{Client, Miss};
+use crate::store::{Client, Miss, StoreError};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
@@ -66,6 +66,19 @@ impl Mirror {
         self.flush_misses().await;
         let ledger = self.store.misses();
         Ok(blocking(move || ledger.read()).await??)
+    }
+
+    /// The written misses that are still missing, named as far as a registry that is loaded knows
+    /// them by now. Blocks.
+    pub fn missing(&self) -> Result<Vec<Miss>, StoreError> {
+        let mut misses = self.store.misses().read()?;
+        misses.retain(|miss| !self.store.has(&miss.resource));
+        for miss in misses.iter_mut().filter(|miss| miss.name.is_none()) {
+            if let Some(name) = self.names.name(&miss.resource) {
+                (miss.name, miss.version) = (Some(name.name), name.version);
+            }
+        }
+        Ok(misses)
     }
 
     /// Writes what has gathered. What cannot be written is kept for the next time.

@@ -3,7 +3,8 @@
 //! [`Mirror::get`] answers for the HTTP server, [`Mirror::fetch`] for prewarm. Below them there is
 //! one flight per resource (`flight.rs`, driven by `fetch.rs`), a memory of what failed lately
 //! (`memory.rs`), the task that follows the registries (`registries.rs`), the names of things for
-//! people (`names.rs`), the registries that list only what is here (`view.rs`), and the ledger of misses (`misses.rs`).
+//! people (`names.rs`), the registries that list only what is here (`view.rs`), the ledger of misses
+//! (`misses.rs`), and what becomes of wishes (`wishes.rs`).
 
 mod body;
 mod fetch;
@@ -19,6 +20,7 @@ mod registries;
 mod rescan;
 mod steer;
 mod view;
+mod wishes;
 mod writer;
 
 pub use body::read;
@@ -31,6 +33,7 @@ pub use refusal::Refusal;
 pub use registries::{ListingAnswer, RegistryProblem};
 pub use steer::SteerError;
 pub use view::Served;
+pub use wishes::{PackagesByName, WishState, WishStatus};
 
 use crate::config::Config;
 use crate::protocol::Resource;

@@ -10,6 +10,7 @@ mod range;
 mod refusal;
 mod resource;
 mod routes;
+mod wishes;
 
 pub use routes::{App, router};
 

@@ -1,18 +1,27 @@
-//! The page at `/`: what this is, the line to set, the registries, the last misses. Plain HTML
-//! without any other file, so that it works where nothing else does.
+//! The page at `/`: what this is, the line to set, the form to ask for a package, the registries,
+//! the last misses. Plain HTML without any other file, so that it works where nothing else does.
 
 use super::artifacts_toml::base_url;
 use super::meta::{counts, registry_status};
 use super::routes::App;
-use crate::mirror::{Name, Refusal};
-use crate::store::Miss;
+use super::wishes::asked_before;
+use crate::mirror::{Name, Refusal, blocking};
+use crate::store::{Miss, RecordedWish, StoreError};
 use askama::Template;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 
-/// Misses on the page.
+/// Misses on the page, and wishes.
 const SHOWN: usize = 20;
+
+/// What follows the `?` of the page's address.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct Asked {
+    /// A wish that was just recorded.
+    asked: Option<String>,
+}
 
 #[derive(Template)]
 #[template(path = "front.html")]
@@ -23,6 +32,20 @@ struct Front {
     registries: Vec<RegistryRow>,
     counts: [usize; 3],
     misses: Vec<MissRow>,
+    asked: Option<AskedRow>,
+    wishes: Vec<WishRow>,
+}
+
+struct AskedRow {
+    wish: String,
+    recorded: bool,
+    says: String,
+}
+
+struct WishRow {
+    wish: String,
+    count: u64,
+    last: String,
 }
 
 struct RegistryRow {
@@ -41,8 +64,14 @@ struct MissRow {
 }
 
 /// `/`
-pub(super) async fn front(State(app): State<App>, headers: HeaderMap) -> Response {
-    let page = match gather(&app, &headers).await {
+pub(super) async fn front(
+    State(app): State<App>,
+    query: Result<Query<Asked>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    // An address that makes no sense shows the page all the same.
+    let asked = query.ok().and_then(|Query(query)| query.asked);
+    let page = match gather(&app, &headers, asked).await {
         Ok(page) => page.render(),
         Err(refused) => {
             tracing::error!("the page: {refused}");
@@ -58,7 +87,7 @@ pub(super) async fn front(State(app): State<App>, headers: HeaderMap) -> Respons
     }
 }
 
-async fn gather(app: &App, headers: &HeaderMap) -> Result<Front, Refusal> {
+async fn gather(app: &App, headers: &HeaderMap, asked: Option<String>) -> Result<Front, Refusal> {
     let registries = registry_status(app).await?.into_iter().map(|registry| RegistryRow {
         name: registry.name.unwrap_or_else(|| registry.uuid.to_string()),
         tree: registry.tree.to_string(),
@@ -67,6 +96,12 @@ async fn gather(app: &App, headers: &HeaderMap) -> Result<Front, Refusal> {
             .map(|from| (registry.versions.unwrap_or(0), registry.packages.unwrap_or(0), from.to_string())),
         published: registry.published.map_or_else(|| "not recorded here".to_owned(), short),
     });
+    let mirror = std::sync::Arc::clone(app.mirror());
+    let (asked, wishes) = blocking(move || {
+        let asked = asked.map(|asked| asked_before(&mirror, &asked)).transpose()?.flatten();
+        Ok::<_, StoreError>((asked, mirror.open_wishes(SHOWN)?))
+    })
+    .await??;
     Ok(Front {
         version: env!("CARGO_PKG_VERSION"),
         mode: if app.mirror().is_offline() { "offline" } else { "online" },
@@ -74,6 +109,8 @@ async fn gather(app: &App, headers: &HeaderMap) -> Result<Front, Refusal> {
         registries: registries.collect(),
         counts: counts(app).await?,
         misses: app.mirror().all_misses().await?.into_iter().take(SHOWN).map(row).collect(),
+        asked: asked.map(|it| AskedRow { wish: it.wish.to_string(), recorded: it.recorded, says: it.says }),
+        wishes: wishes.iter().map(wish_row).collect(),
     })
 }
 
@@ -85,6 +122,10 @@ fn row(miss: Miss) -> MissRow {
         last: short(miss.last),
         reason: miss.reason.to_string(),
     }
+}
+
+fn wish_row(wish: &RecordedWish) -> WishRow {
+    WishRow { wish: wish.wish.to_string(), count: wish.count, last: short(wish.last) }
 }
 
 fn short(time: jiff::Timestamp) -> String {

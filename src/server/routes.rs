@@ -1,18 +1,21 @@
 //! Which path leads where.
 
-use super::{artifacts_toml, meta, page, resource};
+use super::{artifacts_toml, meta, page, resource, wishes};
 use crate::config::Config;
 use crate::mirror::{ListingAnswer, Mirror};
 use crate::protocol::{Flavor, Resource};
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 use std::sync::Arc;
 use std::time::Instant;
+
+/// The one path that takes a POST, and nothing else.
+const WISHES: &str = "/request";
 
 /// What every handler sees.
 #[derive(Clone, Debug)]
@@ -49,6 +52,7 @@ impl App {
 pub fn router(app: &App) -> Router {
     let router = Router::new()
         .route("/", get(page::front))
+        .route(WISHES, post(wishes::ask).layer(DefaultBodyLimit::max(wishes::MAX_BODY)))
         .route("/registries", get(registries))
         .route("/registries.eager", get(registries_eager))
         .route("/registries.conservative", get(registries_conservative))
@@ -77,7 +81,7 @@ async fn fallback(State(app): State<App>, request: Request) -> Response {
 }
 
 async fn only_get_and_head(request: Request, next: Next) -> Response {
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
+    if matches!(*request.method(), Method::GET | Method::HEAD) || request.uri().path() == WISHES {
         return next.run(request).await;
     }
     (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], "only GET and HEAD\n").into_response()

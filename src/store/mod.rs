@@ -10,6 +10,7 @@
 //!     locks/             advisory locks between processes
 //!     facts/             what was verified, and what it holds; rebuildable
 //!     misses/            what was asked for and not here
+//!     wishes/            what people asked for by name
 //!     generations/       which registry trees were published, when, from where
 //!     view/              registries derived from those here, and the listings that name them
 //!     platforms          whose artifacts prewarm was asked for
@@ -34,12 +35,14 @@ mod lock;
 mod misses;
 mod platforms;
 mod publish;
+mod quarantine;
 mod remove;
 mod signature;
 mod stage;
 mod usage;
 mod view;
 mod walk;
+mod wishes;
 
 pub use activity::{Action, Activity};
 pub use facts::{Fact, HeldArtifact, Stamp};
@@ -50,7 +53,9 @@ pub use remove::Removal;
 pub use signature::Signature;
 pub use stage::Staged;
 pub use view::Derived;
+pub use wishes::RecordedWish;
 
+use crate::exchange::MAX_WISHES;
 use crate::protocol::{Flavor, Kind, Listing, RegistryTree, Resource, TreeHash, Uuid};
 use facts::Facts;
 use fs_err as fs;
@@ -98,6 +103,11 @@ pub enum StoreError {
     /// It is needed alone, and is not.
     #[error("another airlock uses this cache (serve, prewarm, an import): stop it first")]
     InUse,
+    /// No more room for wishes.
+    #[error(
+        "{MAX_WISHES} wishes are recorded here and no more are taken: export them, then remove some with `airlock request remove` or `clear`"
+    )]
+    TooManyWishes,
 }
 
 impl StoreError {
@@ -142,7 +152,7 @@ impl Store {
 
     fn open_as(root: &Path, take: fn(&Path) -> Result<Usage, StoreError>) -> Result<Self, StoreError> {
         let state = root.join(".airlock");
-        for folder in ["tmp", "locks", "facts", "misses", "generations", "view", "quarantine"] {
+        for folder in ["tmp", "locks", "facts", "misses", "wishes", "generations", "view", "quarantine"] {
             fs::create_dir_all(state.join(folder))?;
         }
         check_format(root, &state.join("format"))?;
@@ -264,27 +274,6 @@ impl Store {
     /// Every fact, also about files that changed since.
     pub fn for_each_fact(&self, visit: impl FnMut(&Fact)) -> Result<(), StoreError> {
         self.facts.for_each(visit)
-    }
-
-    /// Takes a file that is not what its name says out of sight, and says where it went. `None` if
-    /// the file that was found wrong is no longer there: what took its place, or goes on being
-    /// written, may be good.
-    pub fn quarantine(&self, resource: &Resource, wrong: Stamp) -> Result<Option<PathBuf>, StoreError> {
-        let path = self.path(resource);
-        match fs::metadata(&path) {
-            Ok(there) if Stamp::of(&there) == wrong => {}
-            Ok(_) => return Ok(None),
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        }
-        let name = resource.relative_path().replace('/', "-");
-        let time = jiff::Timestamp::now().as_nanosecond();
-        let to = self.root.join(".airlock/quarantine").join(format!("{name}-{time}"));
-        match fs::rename(path, &to) {
-            Ok(()) => Ok(Some(to)),
-            Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
     }
 
     /// Waits for nobody: the lock on a resource, or `None` while another process has it.

@@ -76,7 +76,7 @@ impl Store {
     }
 
     /// The files in quarantine, with their sizes, by name.
-    pub fn quarantined(&self) -> Result<Vec<(PathBuf, u64)>, StoreError> {
+    pub fn quarantine_files(&self) -> Result<Vec<(PathBuf, u64)>, StoreError> {
         let mut files = Vec::new();
         for entry in fs::read_dir(self.root.join(".airlock/quarantine"))? {
             let entry = entry?;

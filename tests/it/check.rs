@@ -6,7 +6,7 @@ use airlock::closure::Selection;
 use airlock::protocol::{Flavor, GENERAL, Resource};
 use airlock::sample::Site;
 use airlock::store::Store;
-use airlock::tree::Limits;
+use airlock::tree::{Limits, TarEntry};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -46,12 +46,15 @@ pub(crate) struct Inside {
 impl Inside {
     pub(crate) fn new() -> Self {
         let inside = Self { folder: tempfile::tempdir().unwrap() };
-        let site = Site::sample().unwrap();
+        inside.put_all(&Site::sample().unwrap());
+        inside
+    }
+
+    fn put_all(&self, site: &Site) {
         let listings = Flavor::ALL.map(|flavor| format!("/{}", flavor.file_name()));
         for path in site.resources().map(|resource| resource.to_string()).chain(listings) {
-            inside.put(&path, site.body(&path).unwrap());
+            self.put(&path, site.body(&path).unwrap());
         }
-        inside
     }
 
     pub(crate) fn cache(&self) -> PathBuf {
@@ -217,6 +220,23 @@ fn of_a_damaged_registry_nobody_knows_what_it_has() {
     inside.put(&format!("/registry/{GENERAL}/{}", tree_of("General")), b"not a tarball");
     let report = inside.check_demo();
     assert_eq!((problems(&report), report.totals.damaged, report.complete), (vec![], 1, false));
+}
+
+#[test]
+fn a_mirror_without_general_is_complete_for_depots_that_have_a_registry() {
+    let inside = Inside::new();
+    let tree = tree_of("Pebble/1.0.0");
+    let registry = format!("name='Own'\nuuid='{NOBODY}'\n[packages]\n{PEBBLE}={{name='Pebble',path='P'}}\n");
+    let versions = format!("[\"1.0.0\"]\ngit-tree-sha1='{tree}'\n");
+    let mut site = Site::empty();
+    let files = [("Registry.toml", registry), ("P/Versions.toml", versions)];
+    let files = files.map(|(path, text)| TarEntry::file(path, text, false));
+    site.add_registry(NOBODY.parse().unwrap(), files).unwrap();
+    inside.put_all(&site);
+    let manifest = inside.file("Manifest.toml", entry("Pebble", PEBBLE, "1.0.0", tree));
+    let report = inside.check(&[&manifest], LINUX, true);
+    let notes: Vec<_> = report.notes.iter().map(|note| note.kind).collect();
+    assert_eq!((report.complete, notes), (true, vec![FindingKind::GeneralNotListed]), "{report:?}");
 }
 
 #[test]

@@ -125,6 +125,26 @@ async fn killed_at_any_point_gc_takes_nothing_that_a_root_needs() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_it_asks_or_exports_a_request_loses_nothing_and_leaves_no_half() {
+    let scene = Scene::new().await;
+    assert!(prewarm(&scene, None).await.status.success());
+    let kill = |arguments: &'static [&'static str], point: &'static str| {
+        let mut request = command(scene.folder.path());
+        request.arg("request").args(arguments).env("AIRLOCK_FAULT", point);
+        async move { tokio::time::timeout(LONG, request.output()).await.unwrap().unwrap().status.signal() }
+    };
+    assert_eq!(kill(&["add", "Faraway"], "wishes.appended").await, Some(9));
+    assert_eq!(Store::open(&scene.cache()).unwrap().wishes().unwrap().len(), 1);
+    let file = scene.folder.path().join("out.json");
+    fs_err::write(&file, "the last one").unwrap();
+    assert_eq!(kill(&["export", "out.json"], "request.staged").await, Some(9));
+    assert_eq!(fs_err::read_to_string(&file).unwrap(), "the last one");
+    assert_whole(&scene.cache(), "request.staged");
+    assert!(run(scene.folder.path(), &["request", "export", "out.json"]).await.status.success());
+    assert_eq!(airlock::exchange::Request::parse(&fs_err::read(&file).unwrap()).unwrap().wishes.len(), 1);
+}
+
 /// Runs a script in a mount namespace of its own, with a small file system at `cache`.
 async fn on_a_small_disk(scene: &Scene, script: &str) -> Option<Output> {
     fs_err::create_dir_all(scene.cache()).unwrap();

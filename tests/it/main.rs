@@ -19,6 +19,7 @@ mod layers;
 mod patience;
 mod prewarm;
 mod registries;
+mod request;
 mod rsync;
 mod secrets;
 mod status;

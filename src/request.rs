@@ -1,0 +1,146 @@
+//! Making the request: what this side has, lacks and wishes for, gathered into the one small file
+//! that goes out.
+
+use crate::config::Config;
+use crate::exchange::{Damaged, Missed, REQUEST_FORMAT, Received, Request, RequestError};
+use crate::julia::Platform;
+use crate::mirror::{Mirror, limits};
+use crate::protocol::{Flavor, Kind, Resource, Uuid};
+use crate::store::{Store, StoreError};
+use crate::verify::{self, verify_new};
+use fs_err as fs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// Why there is no request.
+#[derive(Debug, thiserror::Error)]
+pub enum GatherError {
+    /// The cache directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The name of the site.
+    #[error(transparent)]
+    Name(#[from] RequestError),
+}
+
+/// A request, and what was found on the way.
+#[derive(Debug)]
+pub struct Gathered {
+    /// To be written.
+    pub request: Request,
+    /// What came of the files that nobody had verified; `None` if none was looked at.
+    pub verified: Option<verify::Report>,
+    /// Files that nobody has verified, so they are not in the inventory.
+    pub unverified: usize,
+}
+
+/// Gathers the request of a cache, whose registries should be loaded, for they give names. With
+/// `jobs`, what nobody has verified is verified by so many threads, and what is damaged is set
+/// aside; `progress` is told of each. Without, nothing is touched. Blocks.
+pub fn gather(
+    mirror: &Mirror,
+    config: &Config,
+    jobs: Option<usize>,
+    progress: &(impl Fn(&Resource, u64) + Sync),
+) -> Result<Gathered, GatherError> {
+    let store = mirror.store();
+    let site = store.site()?;
+    let name = config.site_name.clone().unwrap_or_else(|| default_name(site));
+    Request::check_name(&name)?;
+    let verified = jobs.map(|jobs| verify_new(store, &limits(&config.limits), jobs, progress)).transpose()?;
+    let (inventory, unverified) = inventory(store)?;
+    let misses = mirror.missing()?.into_iter();
+    let request = Request {
+        airlock_request: REQUEST_FORMAT,
+        created: jiff::Timestamp::now(),
+        site,
+        name,
+        platforms: served_platforms(store, config)?,
+        julia: store.julia_versions()?.iter().map(ToString::to_string).collect(),
+        registries: registries(store)?,
+        inventory,
+        misses: misses.map(|miss| Missed::new(miss.resource, miss.name, miss.version, miss.count)).collect(),
+        wishes: mirror.open_wishes(usize::MAX)?.into_iter().map(|open| open.wish).collect(),
+        damaged: damaged(store)?,
+        received: received(store),
+    };
+    Ok(Gathered { request, verified, unverified })
+}
+
+/// `site-1a2b3c4d`
+fn default_name(site: Uuid) -> String {
+    let digits: String = site.to_string().chars().take(8).collect();
+    format!("site-{digits}")
+}
+
+/// What is here and verified, and how many files are not.
+fn inventory(store: &Store) -> Result<(BTreeSet<Resource>, usize), StoreError> {
+    let (mut inventory, mut others) = (BTreeSet::new(), 0);
+    for resource in Kind::ALL.into_iter().flat_map(|kind| store.resources(kind)) {
+        let resource = resource?;
+        match store.fact(&resource) {
+            Ok(Some(_)) => _ = inventory.insert(resource),
+            Ok(None) | Err(_) => others += 1,
+        }
+    }
+    Ok((inventory, others))
+}
+
+/// The registries as upstream published them, in whatever listing.
+fn registries(store: &Store) -> Result<BTreeSet<Resource>, StoreError> {
+    let mut registries = BTreeSet::new();
+    for flavor in Flavor::ALL {
+        registries.extend(store.listing(flavor)?.unwrap_or_default().iter().map(Resource::from));
+    }
+    Ok(registries)
+}
+
+/// What was found damaged at any time and is not here now.
+fn damaged(store: &Store) -> Result<Vec<Damaged>, StoreError> {
+    let gone = store.quarantined()?.into_iter().filter(|resource| !store.has(resource));
+    Ok(gone.map(|resource| Damaged { resource }).collect())
+}
+
+/// The platforms that are served here: what `.airlock/platforms` says, one on a line, else those
+/// of the configuration.
+fn served_platforms(store: &Store, config: &Config) -> Result<Vec<String>, StoreError> {
+    let text = match fs::read_to_string(store.root().join(".airlock/platforms")) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    let mut served: Vec<String> = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    if served.is_empty() {
+        served.clone_from(&config.prewarm.platforms);
+    }
+    let resolved = served.into_iter().filter_map(|name| match name.as_str() {
+        "all" => Some(name),
+        "host" => Platform::host().map(|host| host.to_string()),
+        triplet => triplet.parse().ok().map(|platform: Platform| platform.to_string()),
+    });
+    Ok(resolved.collect::<BTreeSet<_>>().into_iter().collect())
+}
+
+/// The bundles that arrived here: none, until an import writes them down.
+fn received(_store: &Store) -> BTreeMap<Uuid, Received> {
+    BTreeMap::new()
+}
+
+/// Writes a request, so that a file of this name is always a whole one.
+pub fn write(request: &Request, to: &Path) -> io::Result<()> {
+    if fs::metadata(to).is_ok_and(|there| !there.is_file()) {
+        return Err(io::Error::other(format!("{} is not a plain file; - is standard output", to.display())));
+    }
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Somebody else may have to carry it.
+    let readable = std::fs::Permissions::from_mode(0o666);
+    let mut staged = tempfile::Builder::new().prefix(".airlock-request-").permissions(readable).tempfile_in(folder)?;
+    staged.write_all(&request.to_json())?;
+    staged.as_file().sync_all()?;
+    crate::fault::point("request.staged");
+    staged.persist(to)?;
+    Ok(())
+}
