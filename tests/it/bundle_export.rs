@@ -479,8 +479,8 @@ async fn keys_are_made_once_kept_private_and_can_have_a_password() {
     fs::write(folder.join("word"), "lantern\n").unwrap();
     let made = run(folder, &["bundle", "keygen", "--sign-password-file", "word", "site.one"]).await;
     assert!(made.status.success(), "{:?}", said(&made));
-    let mode = |name: &str| fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("site.one.key"), mode("site.one.pub")), (0o600, 0o644));
+    let bits = |name: &str| fs::metadata(folder.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((bits("site.one.key"), bits("site.one.pub")), (0o600, 0o644));
     let line = stdout(&made);
     let public = fs::read_to_string(folder.join("site.one.pub")).unwrap();
     assert_eq!(line.trim(), format!("trusted-keys = [\"{}\"]", public.lines().nth(1).unwrap()));
