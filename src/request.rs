@@ -3,16 +3,18 @@
 
 use crate::config::Config;
 use crate::exchange::{Damaged, Missed, REQUEST_FORMAT, Received, Request, RequestError};
-use crate::julia::Platform;
 use crate::mirror::{Mirror, limits};
 use crate::protocol::{Flavor, Kind, Resource, Uuid};
-use crate::store::{Store, StoreError};
+use crate::store::{ReceivedBundle, Store, StoreError, gaps};
 use crate::verify::{self, verify_new};
 use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+
+/// Most numbers that never arrived, of one origin and destination: the last ones.
+const MOST_GAPS: usize = 100;
 
 /// Why there is no request.
 #[derive(Debug, thiserror::Error)]
@@ -57,14 +59,14 @@ pub fn gather(
         created: jiff::Timestamp::now(),
         site,
         name,
-        platforms: served_platforms(store, config)?,
+        platforms: mirror.served_platforms()?.names(),
         julia: store.julia_versions()?.iter().map(ToString::to_string).collect(),
         registries: registries(store)?,
         inventory,
         misses: misses.map(|miss| Missed::new(miss.resource, miss.name, miss.version, miss.count)).collect(),
         wishes: mirror.open_wishes(usize::MAX)?.into_iter().map(|open| open.wish).collect(),
         damaged: damaged(store)?,
-        received: received(store),
+        received: received(store)?,
     };
     Ok(Gathered { request, verified, unverified })
 }
@@ -103,30 +105,18 @@ fn damaged(store: &Store) -> Result<Vec<Damaged>, StoreError> {
     Ok(gone.map(|resource| Damaged { resource }).collect())
 }
 
-/// The platforms that are served here: what `.airlock/platforms` says, one on a line, else those
-/// of the configuration.
-fn served_platforms(store: &Store, config: &Config) -> Result<Vec<String>, StoreError> {
-    let text = match fs::read_to_string(store.root().join(".airlock/platforms")) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error.into()),
-    };
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    let mut served: Vec<String> = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
-    if served.is_empty() {
-        served.clone_from(&config.prewarm.platforms);
+/// The bundles that arrived, by origin and destination: what is counted together.
+fn received(store: &Store) -> Result<Vec<Received>, StoreError> {
+    let mut counted: BTreeMap<(Uuid, String), Vec<ReceivedBundle>> = BTreeMap::new();
+    for bundle in store.received_bundles()? {
+        counted.entry((bundle.origin, bundle.destination.clone())).or_default().push(bundle);
     }
-    let resolved = served.into_iter().filter_map(|name| match name.as_str() {
-        "all" => Some(name),
-        "host" => Platform::host().map(|host| host.to_string()),
-        triplet => triplet.parse().ok().map(|platform: Platform| platform.to_string()),
+    let received = counted.into_iter().filter_map(|((origin, destination), bundles)| {
+        let last = bundles.iter().map(|bundle| bundle.sequence).max()?;
+        let gaps = gaps(&bundles, last, &BTreeSet::new()).into_iter().rev().take(MOST_GAPS).collect();
+        Some(Received { origin, destination, last, gaps })
     });
-    Ok(resolved.collect::<BTreeSet<_>>().into_iter().collect())
-}
-
-/// The bundles that arrived here: none, until an import writes them down.
-fn received(_store: &Store) -> BTreeMap<Uuid, Received> {
-    BTreeMap::new()
+    Ok(received.collect())
 }
 
 /// Writes a request, so that a file of this name is always a whole one.

@@ -7,7 +7,7 @@ use super::index::is_destination;
 use crate::julia::{Platforms, Version, VersionRange};
 use crate::protocol::{Kind, Listing, Resource, Uuid};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -49,8 +49,8 @@ pub struct Request {
     pub wishes: Vec<Wish>,
     /// What was found damaged there and is not there any more.
     pub damaged: Vec<Damaged>,
-    /// The bundles that arrived there, by their origin.
-    pub received: BTreeMap<Uuid, Received>,
+    /// The bundles that arrived there.
+    pub received: Vec<Received>,
 }
 
 /// A resource that clients asked for.
@@ -75,10 +75,14 @@ pub struct Damaged {
     pub resource: Resource,
 }
 
-/// What arrived from one origin.
+/// What arrived from one origin for one destination.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Received {
+    /// The cache that the bundles were made from.
+    pub origin: Uuid,
+    /// Whom they were for.
+    pub destination: String,
     /// The highest sequence number that arrived.
     pub last: u64,
     /// Those before it that never did.
@@ -160,7 +164,7 @@ impl Request {
         if self.misses.len() > MAX_MISSES || self.damaged.len() > MAX_MISSES {
             return wrong("more than 100000 misses or damaged resources");
         }
-        let gaps = self.received.values().map(|received| received.gaps.len()).sum();
+        let gaps = self.received.iter().map(|received| received.gaps.len()).sum();
         let others = [self.platforms.len(), self.julia.len(), self.registries.len(), self.received.len(), gaps];
         if others.into_iter().any(|count| count > MAX_OTHERS) {
             return wrong("more than 1000 platforms, versions of Julia, registries, origins or gaps");
@@ -178,7 +182,10 @@ impl Request {
         if !texts.into_iter().all(|text| is_plain(text)) {
             return wrong("a name or version that cannot be shown");
         }
-        if self.received.values().any(|it| it.gaps.iter().any(|&gap| gap == 0 || gap >= it.last)) {
+        if !self.received.iter().all(|it| is_destination(&it.destination)) {
+            return wrong("a destination that is not a plain name");
+        }
+        if self.received.iter().any(|it| it.gaps.iter().any(|&gap| gap == 0 || gap >= it.last)) {
             return wrong("sequence numbers that make no sense");
         }
         Ok(())

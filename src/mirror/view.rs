@@ -267,9 +267,9 @@ impl Mirror {
         })
     }
 
-    /// As configured, else as prewarm was asked for, else as prewarm would be. What is no platform
+    /// The platforms that are served: as configured, else as prewarm was asked for, else as prewarm would be. What is no platform
     /// is passed over: a typing error in a file must not keep the mirror from serving.
-    fn served_platforms(&self) -> Result<Platforms, StoreError> {
+    pub fn served_platforms(&self) -> Result<Platforms, StoreError> {
         let names = match &self.view.platforms {
             Some(configured) => configured.clone(),
             None => Some(self.store.served_platforms()?)

@@ -101,7 +101,7 @@ fn request(inventory: BTreeSet<Resource>) -> Request {
         misses: Vec::new(),
         wishes: Vec::new(),
         damaged: Vec::new(),
-        received: BTreeMap::new(),
+        received: Vec::new(),
     }
 }
 

@@ -75,7 +75,7 @@ fn request() -> Request {
         misses: vec![Missed::new(package, Some("Example".into()), Some("a\nb".into()), 2)],
         wishes: vec!["Example@1".parse().unwrap()],
         damaged: vec![Damaged { resource: Resource::Artifact { tree } }],
-        received: [(GENERAL, Received { last: 3, gaps: [1].into() })].into(),
+        received: vec![Received { origin: GENERAL, destination: "lab".into(), last: 3, gaps: [1].into() }],
     }
 }
 
