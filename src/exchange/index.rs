@@ -138,6 +138,18 @@ pub enum UncarriedKind {
     Unknown,
 }
 
+impl UncarriedKind {
+    /// As it is written in the index.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Git => "git",
+            Self::Unhashed => "unhashed",
+            Self::Missing => "missing",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
 /// A SHA-256, written as 64 lowercase hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256([u8; 32]);

@@ -11,7 +11,7 @@ use airlock::protocol::{Kind, Resource};
 use airlock::store::Store;
 use fs_err as fs;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;

@@ -93,7 +93,8 @@ fn is_licence(path: &str) -> bool {
     }
     let name = path.to_ascii_lowercase();
     let rest = NAMES.iter().find_map(|start| name.strip_prefix(start));
-    rest.is_some_and(|rest| (rest.is_empty() || rest.starts_with(['.', '-', '_'])) && !rest.ends_with(".jl"))
+    // `license.jl` is code.
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-', '_']) && rest != ".jl")
 }
 
 fn declared(project: &str) -> Option<String> {

@@ -265,7 +265,7 @@ mod tests {
             for at in [3, words.len() / 3, words.len() / 2, words.len() - 9] {
                 let mut less = words.clone();
                 less.remove(
-                    (at..)
+                    (at..words.len())
                         .find(|&at| words[at].len() > 3 && words[at].bytes().all(|byte| byte.is_ascii_alphabetic()))
                         .unwrap(),
                 );

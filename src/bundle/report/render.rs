@@ -3,7 +3,6 @@
 
 use super::{ArtifactLine, PackageLine, RegistryLine, ReportError, Sheet, VolumeLine};
 use crate::bundle::Signature;
-use crate::exchange::UncarriedKind;
 use askama::Template;
 use bytesize::ByteSize;
 use std::fmt;
@@ -199,15 +198,6 @@ impl ArtifactLine {
 
     fn size(&self) -> String {
         size(self.size)
-    }
-}
-
-fn kind(kind: &UncarriedKind) -> &'static str {
-    match kind {
-        UncarriedKind::Git => "git",
-        UncarriedKind::Unhashed => "unhashed",
-        UncarriedKind::Missing => "missing",
-        UncarriedKind::Unknown => "unknown",
     }
 }
 

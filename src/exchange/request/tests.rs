@@ -91,7 +91,7 @@ fn what_is_written_is_what_the_format_says() {
         "inventory": [package],
         "misses": [{"resource": package, "name": "Example", "version": null, "count": 2}],
         "wishes": ["Example@1"], "damaged": [{"resource": format!("/artifact/{tree}")}],
-        "received": {uuid: {"last": 3, "gaps": [1]}},
+        "received": [{"origin": uuid, "destination": "lab", "last": 3, "gaps": [1]}],
     });
     assert_eq!(written, expected);
     assert!(Request::is_request(&String::from_utf8(request.to_json()).unwrap()));
@@ -122,7 +122,16 @@ fn hostile_requests_are_refused() {
         ("/wishes", json!(vec!["A"; MAX_WISHES + 1]), "wishes"),
         ("/damaged", json!(vec![json!({"resource": artifact}); MAX_MISSES + 1]), "damaged"),
         ("/platforms", json!(vec!["all"; MAX_OTHERS + 1]), "platforms"),
-        ("/received", json!({GENERAL.to_string(): {"last": 3, "gaps": [3]}}), "sequence"),
+        (
+            "/received",
+            json!([{"origin": GENERAL.to_string(), "destination": "lab", "last": 3, "gaps": [3]}]),
+            "sequence",
+        ),
+        (
+            "/received",
+            json!([{"origin": GENERAL.to_string(), "destination": "..", "last": 3, "gaps": []}]),
+            "destination",
+        ),
         ("/created", json!("yesterday"), "not a request"),
     ] {
         let mut hostile = written.clone();
