@@ -253,7 +253,7 @@ mod tests {
             (2, "manifest_format='2.0'\ndeps=1"),
             (2, "manifest_format='2.0'\n[deps.Foo]\nuuid='x'"),
             (3, "manifest_format='2.1'\n[registries.R]\nuuid='x'"),
-            (2, "manifest_format='2.1'\n[registries]\nR='x'"),
+            (3, "manifest_format='2.1'\n[registries]\nR='x'"),
             (1, "julia_version='1.7.0'"),
             (1, &many),
             (1, &dotted),

@@ -6,7 +6,7 @@ use super::super::table::{bytes, printable};
 use super::super::{Outcome, open_store, print, print_json, runtime, say};
 use super::{shown, trusted_keys};
 use crate::bundle::{Bundle, Import, ImportReport, Imported, Listed, ListedStatus, ProblemKind, Signature, gather};
-use crate::config::{Config, Settings};
+use crate::config::{Config, Settings, Show};
 use crate::julia::Platforms;
 use crate::mirror::{Mirror, limits};
 use crate::store::Store;
@@ -72,13 +72,16 @@ pub(super) fn run(config: &Config, args: &ImportArgs) -> anyhow::Result<Outcome>
 }
 
 /// Has clients see what came in: the platforms that it was made for are served from now on, and the
-/// view is derived anew. A server that runs beside this notices by itself.
+/// view is derived anew, whatever this command knows of its server: bundles go to where only what is
+/// here is shown. A server that runs beside this notices by itself.
 fn serve_anew(config: &Config, store: &Arc<Store>, bundles: &[Bundle]) -> anyhow::Result<()> {
     for bundle in bundles {
         let known = bundle.index.platforms.iter().filter(|platform| platform.parse::<Platforms>().is_ok());
         store.remember_platforms(&known.cloned().collect::<Vec<_>>())?;
     }
-    let mirror = Arc::new(Mirror::new(Arc::clone(store), Vec::new(), config));
+    let mut config = config.clone();
+    config.view.show = Show::Available;
+    let mirror = Arc::new(Mirror::new(Arc::clone(store), Vec::new(), &config));
     runtime()?.block_on(mirror.refresh_view());
     Ok(())
 }
