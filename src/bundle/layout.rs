@@ -3,7 +3,7 @@
 
 use super::order::ExportError;
 use super::write::{TRAILER, entry_size};
-use crate::exchange::{BundleIndex, Entry, Volume};
+use crate::exchange::{BundleIndex, Entry, MAX_VOLUMES, Volume, is_file_name};
 use std::path::{Path, PathBuf};
 
 /// Most bytes that a further volume adds to the index, name and all.
@@ -30,10 +30,17 @@ pub(super) fn lay_out(
     // Grows with each round, and an index that is a little shorter than was reserved fits too.
     loop {
         let volumes = assign(&mut index.resources, reserved, volume_size);
+        if volumes as usize > MAX_VOLUMES {
+            return Err(ExportError::Volumes(volumes));
+        }
         index.volumes = describe(&index.resources, volumes, out);
         let metadata = seal(&index)?;
         let size = size_of(&metadata);
         if size <= reserved {
+            // What no import would read must not be written.
+            if let Some(volume) = index.volumes.iter().find(|volume| !is_file_name(&volume.file)) {
+                return Err(ExportError::Name(volume.file.clone()));
+            }
             return Ok(Layout { index, metadata });
         }
         reserved = size;
@@ -177,6 +184,12 @@ mod tests {
     fn the_largest_is_named_with_a_size_that_would_do() {
         let error = laid_out(&[10, 5_000_000, 3_000_000], Some(1_000_000)).err().unwrap();
         assert!(matches!(error, ExportError::TooLarge { size: 5_000_000, least: 5_242_880, .. }), "{error}");
+    }
+
+    #[test]
+    fn more_volumes_than_an_import_reads_are_refused() {
+        let error = laid_out(&vec![20_000_000; 10_001], Some(30_000_000)).err().unwrap();
+        assert!(matches!(error, ExportError::Volumes(10_001)), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What to export, and how.
 
 use super::SigningKey;
-use crate::exchange::{Request, Uncarried, is_destination};
+use crate::exchange::{MAX_VOLUMES, Request, Uncarried, is_destination};
 use crate::julia::Platforms;
 use crate::store::{Store, StoreError};
 use jiff::civil::Date;
@@ -78,6 +78,12 @@ pub enum ExportError {
     /// A destination that cannot be part of a file name.
     #[error("{0:?} cannot be the name of a destination: letters, digits, -, _ and ., at most 64")]
     Destination(String),
+    /// A file that no import would take as a volume.
+    #[error("{0:?} cannot be the name of a bundle: letters, digits, -, _ and ., the first no .")]
+    Name(String),
+    /// More volumes than an index may have.
+    #[error("that would be {0} volumes, at most {MAX_VOLUMES} are read: --volume-size must be larger")]
+    Volumes(u32),
     /// Nothing was found to pack.
     #[error("there is nothing to pack: no registry is published here, and nothing of what was named is here")]
     Nothing,

@@ -9,6 +9,9 @@ use std::str::FromStr;
 /// The format that this version writes and reads.
 pub const INDEX_FORMAT: u32 = 1;
 
+/// Most volumes of a bundle.
+pub const MAX_VOLUMES: usize = 9999;
+
 /// What is in a bundle. The first entry of each of its volumes, the same bytes in all of them, so
 /// that any volume says what it belongs to. What is signed is exactly these bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,7 +203,7 @@ impl BundleIndex {
         if self.sequence == 0 || self.repeats.iter().any(|&repeated| repeated >= self.sequence) {
             return wrong("the sequence numbers make no sense");
         }
-        if self.volumes.is_empty() || self.volumes.len() > 9999 || !self.volumes.iter().all(|it| is_file_name(&it.file))
+        if self.volumes.is_empty() || self.volumes.len() > MAX_VOLUMES || !self.volumes.iter().all(|it| is_file_name(&it.file))
         {
             return wrong("the volumes make no sense");
         }
@@ -247,7 +250,8 @@ pub fn is_destination(text: &str) -> bool {
     is_file_name(text) && text.len() <= 64
 }
 
-fn is_file_name(text: &str) -> bool {
+/// Whether a volume may be called so: letters, digits, `-`, `_` and `.`, at most 255, the first no `.`.
+pub fn is_file_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     !text.is_empty() && text.len() <= 255 && !text.starts_with('.') && text.bytes().all(plain)
 }

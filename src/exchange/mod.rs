@@ -8,7 +8,7 @@ mod index;
 mod request;
 
 pub use index::{
-    Base, BundleIndex, Entry, INDEX_FORMAT, IndexError, Publication, Replaced, Sha256, Uncarried, UncarriedKind,
-    Volume, is_destination,
+    Base, BundleIndex, Entry, INDEX_FORMAT, IndexError, MAX_VOLUMES, Publication, Replaced, Sha256, Uncarried,
+    UncarriedKind, Volume, is_destination, is_file_name,
 };
 pub use request::{Damaged, MAX_WISHES, Missed, REQUEST_FORMAT, Received, Request, RequestError, Wish, WishError};

@@ -444,6 +444,10 @@ async fn what_is_there_is_kept_unless_forced() {
     let output = exported(&scene, &["none/b.tar"]).await;
     let (code, text) = said(&output);
     assert!(code == Some(2) && text.contains("none"), "{text}");
+    for bad in ["my bundle.tar", ".b.tar", "b+1.tar", "b\u{fc}.tar"] {
+        let (code, text) = said(&exported(&scene, &[bad]).await);
+        assert!(code == Some(2) && text.contains("cannot be the name of a bundle"), "no import would read it: {text}");
+    }
     for bad in [&["--to", "../x", "c.tar"][..], &["--for", "none.json", "c.tar"]] {
         assert_eq!(exported(&scene, bad).await.status.code(), Some(2), "{bad:?}");
     }
