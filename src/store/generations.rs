@@ -58,6 +58,9 @@ pub fn is_superseded(
             && of_registry().any(|entry| entry.source == source && entry.tree == offered.tree)
     };
     let present = published.and_then(|published| of_registry().rfind(|entry| entry.tree == published));
+    let place = |tree| log.iter().rposition(|it| (it.uuid, it.flavor, it.tree) == (offered.uuid, offered.flavor, tree));
+    // After it, if the process was killed between the log and the listing.
+    let was_before = place(offered.tree).zip(published.and_then(place)).is_some_and(|(offered, now)| offered < now);
     let since_offered = of_registry().rev().take_while(|entry| entry.tree != offered.tree);
     let rolled_back = was_here && since_offered.into_iter().any(|entry| entry.source == ROLLBACK);
     rolled_back
@@ -65,7 +68,7 @@ pub fn is_superseded(
         || of_registry()
             .filter(|entry| !entry.is_by_hand())
             .any(|entry| latest(&entry.source) == published && went_on(&entry.source))
-        || (was_here && present.is_some_and(|present| outranks(&present.source)))
+        || (was_before && present.is_some_and(|present| outranks(&present.source)))
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<Generation>, StoreError> {
@@ -133,6 +136,11 @@ mod tests {
         assert!(!superseded(&log, "a", 3, 1));
         assert!(!superseded(&[("a", 1), ("a", 2), (ROLLBACK, 1), (ROLLBACK, 2)], "a", 2, 1), "put back again");
         assert!(superseded(&[("a", 1), ("a", 2), (ROLLBACK, 1), ("a", 3)], "a", 2, 3));
+    }
+
+    #[test]
+    fn what_was_logged_and_never_listed_can_still_be_published() {
+        assert!(!superseded(&[("a", 1), ("b", 2)], "b", 2, 1), "killed between the log and the listing");
     }
 
     #[test]

@@ -106,6 +106,30 @@ async fn killed_at_any_point_an_import_harms_nothing_and_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn killed_before_its_listing_an_import_over_what_rsync_brought_goes_on() {
+    use airlock::protocol::{GENERAL, Listing, RegistryTree, TreeHash};
+    let site = airlock::sample::Site::sample().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, files) = (folder.path().join("cache"), Packing::of(&site, 1).write(folder.path()));
+    let brought = RegistryTree { uuid: GENERAL, tree: TreeHash::from_bytes([1; 20]) };
+    let store = Store::open(&cache).unwrap();
+    fs_err::create_dir_all(store.path(&brought.into()).parent().unwrap()).unwrap();
+    fs_err::write(store.path(&brought.into()), "another").unwrap();
+    for flavor in Flavor::ALL {
+        let (time, source) = (jiff::Timestamp::now(), airlock::store::DISK.to_owned());
+        let RegistryTree { uuid, tree } = brought;
+        store.append_generation(&airlock::store::Generation { time, flavor, uuid, tree, source }).unwrap();
+        store.publish_listing(flavor, &Listing::from_iter([brought])).unwrap();
+    }
+    drop(store);
+    assert_eq!(import(folder.path(), &files, Some("generations.appended")).await.status.signal(), Some(9));
+    assert!(import(folder.path(), &files, None).await.status.success());
+    let listed = |flavor| Store::open(&cache).unwrap().listing(flavor).unwrap().unwrap().tree(GENERAL);
+    let tree = site.resources().find(|resource| resource.kind() == airlock::protocol::Kind::Registry).unwrap().tree();
+    assert_eq!(Flavor::ALL.map(listed), [Some(tree); 3], "it is not older than what it was to replace");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn killed_while_it_writes_a_miss_a_server_loses_none() {
     let scene = Scene::new().await;
     assert_eq!(serve(&scene, "misses.appended", true).await.signal(), Some(9));
