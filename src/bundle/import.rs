@@ -102,6 +102,8 @@ impl Import<'_> {
         if let Some(error) = tally.stopped {
             return Ok(Some(stopped(&error)));
         }
+        // Until it is written down that this one arrived, or an older one beside it would not see that.
+        let _lock = store.lock_listings()?;
         let received = store.received_bundles()?;
         let (all_here, allow_rollback) = (imported.is_all_here(), self.allow_rollback);
         let terms = Terms { all_here, allow_rollback, received: &received };

@@ -15,9 +15,9 @@ pub(super) struct Terms<'t> {
     pub(super) received: &'t [ReceivedBundle],
 }
 
-/// Publishes the registries of a bundle.
+/// Publishes the registries of a bundle. Hold [`Store::lock_listings`] from reading what was
+/// received until this bundle is among it.
 pub(super) fn publish(store: &Store, index: &BundleIndex, terms: &Terms<'_>) -> Result<Vec<Listed>, StoreError> {
-    let _lock = store.lock_listings()?;
     let (pins, log) = (store.pins()?, store.generations()?);
     let mut all = Vec::new();
     for flavor in Flavor::ALL {

@@ -62,6 +62,32 @@ async fn between_origins_and_destinations_the_log_and_the_clock_decide() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_imports_at_once_the_older_moves_nothing_back() {
+    let locks = || fs_err::read_to_string("/proc/locks").unwrap_or_default();
+    let inside = Inside::new();
+    assert_eq!(inside.take(1, |it| it.numbered(1), &[]).await.status(), "published");
+    let store = inside.store();
+    let lock = store.lock_listings().unwrap();
+    if locks().is_empty() {
+        return crate::support::skip("/proc/locks: of_two_imports_at_once_the_older_moves_nothing_back");
+    }
+    let older = inside.take(2, |it| it.numbered(2), &[]);
+    let meanwhile = async {
+        // The older one has looked at everything and waits to publish.
+        while !locks().lines().any(|line| line.contains("->") && line.contains("FLOCK")) {
+            tokio::task::yield_now().await;
+        }
+        let last = store.received_bundles().unwrap().pop().unwrap();
+        let newer = airlock::store::ReceivedBundle { sequence: 3, id: GENERAL, ..last };
+        store.append_received_bundle(&newer).unwrap();
+        drop(lock);
+    };
+    let (older, ()) = tokio::join!(older, meanwhile);
+    assert_eq!(older.status(), "older", "{}", older.said);
+    assert!(inside.is_at(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pinned_registry_stays_and_that_is_said() {
     let inside = Inside::new();
     assert_eq!(inside.take(1, |it| it.numbered(1), &[]).await.status(), "published");
