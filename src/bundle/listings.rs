@@ -5,6 +5,9 @@ use crate::exchange::{BundleIndex, Publication};
 use crate::protocol::{Flavor, Listing, RegistryTree};
 use crate::store::{Generation, ReceivedBundle, Store, StoreError, is_superseded};
 
+/// What the source of a generation that a bundle brought starts with; its origin follows.
+const ORIGIN: &str = "bundle:";
+
 /// What decides about all registries of a bundle.
 pub(super) struct Terms<'t> {
     /// Whether all of the bundle is here.
@@ -58,7 +61,7 @@ fn generation(index: &BundleIndex, publication: &Publication, flavor: Flavor) ->
         flavor,
         uuid: publication.uuid,
         tree: publication.tree,
-        source: format!("bundle:{}", index.origin),
+        source: format!("{ORIGIN}{}", index.origin),
     }
 }
 
@@ -82,9 +85,23 @@ fn judge(
     }
     // What another source put in place of a tree is newer than that tree.
     let replaced = |present: &str| present != offer.source;
-    let is_old =
-        terms.received.iter().any(|bundle| is_newer(bundle, index)) || is_superseded(log, offer, published, replaced);
+    let of_registry = || log.iter().filter(|it| (it.uuid, it.flavor) == (offer.uuid, offer.flavor));
+    let present = published.and_then(|published| of_registry().rfind(|it| it.tree == published));
+    let is_old = terms.received.iter().any(|bundle| is_newer(bundle, index))
+        || present.is_some_and(|present| is_outdated(present, index, terms.received))
+        || is_superseded(log, offer, published, replaced);
     if is_old { ListedStatus::Older } else { ListedStatus::Published }
+}
+
+/// Whether what is published came from elsewhere after the bundle was made. Between caches there are
+/// only their clocks to tell: a bundle that lay about must not undo what a later one of another
+/// origin, or an upstream, brought.
+fn is_outdated(present: &Generation, index: &BundleIndex, received: &[ReceivedBundle]) -> bool {
+    let Some(origin) = present.source.strip_prefix(ORIGIN) else {
+        return present.source.contains("://") && present.time > index.created;
+    };
+    let is_later = |it: &ReceivedBundle| it.complete && it.origin.to_string() == origin && it.created > index.created;
+    origin != index.origin.to_string() && received.iter().any(is_later)
 }
 
 /// Whether all of a newer bundle of the same origin is here. Those for one destination are counted;

@@ -50,7 +50,8 @@ async fn between_origins_and_destinations_the_log_and_the_clock_decide() {
     assert_eq!(inside.take(1, |it| it.numbered(1), &[]).await.status(), "published");
     assert_eq!(inside.take(2, |it| it.numbered(2), &[]).await.status(), "published");
     assert_eq!(inside.take(1, |it| it.numbered(9).of_origin(7), &[]).await.status(), "older");
-    assert_eq!(inside.take(3, |it| it.numbered(1).of_origin(8), &[]).await.status(), "published");
+    assert_eq!(inside.take(3, |it| it.numbered(1).of_origin(8), &[]).await.status(), "older", "made before the second");
+    assert_eq!(inside.take(3, |it| it.numbered(4).of_origin(8), &[]).await.status(), "published");
     assert_eq!(inside.take(2, |it| it.numbered(3), &[]).await.status(), "older");
     let elsewhere = |mut it: Packing| {
         it.index.destination = "elsewhere".to_owned();
