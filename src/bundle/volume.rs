@@ -75,6 +75,9 @@ pub enum VolumeProblem {
     /// It ends within what every volume starts with.
     #[error("is cut short, before its first resource: carry that volume again")]
     Cut,
+    /// Somebody writes to it.
+    #[error("changed while it was read: wait until it is copied, and try again")]
+    Changed,
     /// Its index cannot be used.
     #[error("cannot be used: {0}")]
     Index(#[from] IndexError),
@@ -178,7 +181,12 @@ impl VolumeFile {
 
     /// The bytes of the index: what is signed.
     pub fn index_bytes(&self) -> Result<Vec<u8>, VolumeError> {
-        self.span(self.layout.head.index)
+        let bytes = self.span(self.layout.head.index)?;
+        // What is verified must be what was parsed, whatever is written to the file meanwhile.
+        if sha256(&bytes) != self.layout.index_sha256 {
+            return Err(VolumeError { file: self.path.clone(), problem: VolumeProblem::Changed });
+        }
+        Ok(bytes)
     }
 
     /// The signature, if there is one.

@@ -114,6 +114,19 @@ fn a_volume_that_was_cut_or_grew_gives_what_it_has() {
 }
 
 #[test]
+fn an_index_that_is_swapped_between_reading_and_verifying_is_refused() {
+    let (folder, site) = (tempfile::tempdir().unwrap(), Site::sample().unwrap());
+    let (mut packing, path) = (Packing::of(&site, 1), folder.path().join("b.tar"));
+    fs::write(&path, packing.volume(1)).unwrap();
+    let volume = VolumeFile::open(&path).unwrap();
+    assert_eq!(volume.index_bytes().unwrap(), packing.index.to_json());
+    packing.index.sequence = 2;
+    fs::write(&path, packing.volume(1)).unwrap();
+    let error = volume.index_bytes().unwrap_err().to_string();
+    assert!(error.contains("changed while it was read"), "{error}");
+}
+
+#[test]
 fn a_volume_is_known_though_its_first_header_is_damaged() {
     let folder = tempfile::tempdir().unwrap();
     let packing = Packing::of(&Site::sample().unwrap(), 3);
