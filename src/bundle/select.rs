@@ -29,6 +29,8 @@ impl Chosen {
     /// Takes something out again that turned out to be unfit.
     pub(super) fn unfit(&mut self, what: String, resource: &Resource, why: &str) {
         self.resources.remove(resource);
+        // It may have been in any of them.
+        self.repeats.clear();
         self.registries.retain(|it| Resource::Registry { uuid: it.uuid, tree: it.tree } != *resource);
         self.uncarried.insert(Uncarried { what, kind: UncarriedKind::Missing, why: why.to_owned() });
     }

@@ -284,6 +284,17 @@ async fn an_overlap_repeats_the_last_bundles_and_says_which() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_of_which_something_is_damaged_now_is_not_repeated() {
+    let scene = outside().await;
+    good(&scene, &["1.tar"]).await;
+    fs::write(scene.cache().join(resource_of("Pebble/1.1.0").relative_path()), "damaged").unwrap();
+    let output = exported(&scene, &["--since", "2101-01-01", "--overlap", "1", "2.tar"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output).1);
+    let second = index(&unpack(&scene, &["2.tar"]));
+    assert_eq!((second.repeats, second.uncarried.len()), (BTreeSet::new(), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn volumes_have_their_size_and_make_one_whole() {
     let scene = outside().await;
     good(&scene, &["whole.tar"]).await;
