@@ -24,7 +24,8 @@ pub(super) fn publish(store: &Store, index: &BundleIndex, terms: &Terms<'_>) -> 
     let (pins, log) = (store.pins()?, store.generations()?);
     let mut all = Vec::new();
     for flavor in Flavor::ALL {
-        let mut listing = store.published_listing(flavor)?.unwrap_or_default();
+        // Another registry whose tarball is not here just now stays, at the tree before.
+        let mut listing = store.listing(flavor)?.unwrap_or_default();
         let mut moved = false;
         for publication in index.registries.iter().filter(|registry| registry.flavors.contains(&flavor)) {
             let offer = generation(index, publication, flavor);
@@ -48,7 +49,6 @@ pub(super) fn publish(store: &Store, index: &BundleIndex, terms: &Terms<'_>) -> 
             all.push(Listed { uuid, name, tree, flavor, status, moved_back, pinned });
         }
         if moved {
-            listing.retain(|registry| store.has(&registry.into()));
             store.publish_listing(flavor, &listing)?;
         }
     }

@@ -89,6 +89,23 @@ async fn of_two_imports_at_once_the_older_moves_nothing_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_registry_whose_tarball_is_gone_stays_listed_when_another_comes() {
+    let inside = Inside::new();
+    for number in [1, 2] {
+        assert_eq!(inside.take(number, |it| it.numbered(number.into()), &[]).await.status(), "published");
+    }
+    let newest = RegistryTree { uuid: GENERAL, tree: state(2).1 };
+    fs_err::remove_file(inside.store().path(&newest.into())).unwrap();
+    let (mut own, uuid) = (Site::empty(), airlock::protocol::Uuid::from_random([77; 16]));
+    let text = format!("name = \"Own\"\nuuid = \"{uuid}\"\n");
+    own.add_registry(uuid, [TarEntry::file("Registry.toml", text, false)]).unwrap();
+    let files = Packing::of(&own, 1).of_origin(7).write(inside.path());
+    assert_eq!(inside.import(&files, &[]).await.status(), "published");
+    assert!(inside.is_at(1), "the one before, rather than none");
+    assert_eq!(inside.store().listing(airlock::protocol::Flavor::Plain).unwrap().unwrap().iter().count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pinned_registry_stays_and_that_is_said() {
     let inside = Inside::new();
     assert_eq!(inside.take(1, |it| it.numbered(1), &[]).await.status(), "published");
