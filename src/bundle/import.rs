@@ -85,8 +85,8 @@ impl Import<'_> {
             _ => "has a signature that is not of its bundle.json: it was changed, or the signature was".to_owned(),
         };
         let keys: Vec<_> = self.trusted.iter().map(|key| key.id().to_string()).collect();
-        let name = name(&bundle.index);
-        Some(format!("{name} {what}; trusted is {}. Nothing was imported", keys.join(", ")))
+        let trusted = if keys.is_empty() { String::new() } else { format!("; trusted is {}", keys.join(", ")) };
+        Some(format!("{} {what}{trusted}. Nothing was imported", name(&bundle.index)))
     }
 
     fn import(

@@ -155,6 +155,7 @@ fn advise(report: &ImportReport) {
 
 fn advice(bundle: &Imported) -> Vec<String> {
     let mut lines = Vec::new();
+    let again = |overlap: u64| format!("`airlock bundle export OUT --to {} --overlap {overlap}`", bundle.destination);
     let mut by_volume: BTreeMap<(u32, &str, ProblemKind), usize> = BTreeMap::new();
     for problem in &bundle.problems {
         *by_volume.entry((problem.volume, &problem.volume_name, problem.kind)).or_default() += 1;
@@ -165,18 +166,18 @@ fn advice(bundle: &Imported) -> Vec<String> {
                 "volume {number}, {name}, was not given and has {count} resources that are not here: run this import again with it"
             ),
             ProblemKind::Damaged => format!(
-                "{count} resources of volume {number}, {name}, are damaged: carry that volume again, or have its bundle packed again with `airlock bundle export OUT --overlap 1`, and run this import again: it goes on where it stopped"
+                "{count} resources of volume {number}, {name}, are damaged: carry that volume again, or have its bundle packed again with {}, and run this import again: it goes on where it stopped",
+                again(1)
             ),
             ProblemKind::Wrong => format!(
-                "{count} resources of volume {number}, {name}, were packed as they are and are not what their names say: run `airlock verify` where the bundle was made, then `airlock bundle export OUT --overlap 1`"
+                "{count} resources of volume {number}, {name}, were packed as they are and are not what their names say: run `airlock verify` where the bundle was made, then {}",
+                again(1)
             ),
         });
     }
     for &gap in &bundle.gaps {
         let overlap = bundle.sequence - gap + 1;
-        lines.push(format!(
-            "bundle {gap} never arrived; ask for it again: `airlock bundle export OUT --overlap {overlap}`"
-        ));
+        lines.push(format!("bundle {gap} never arrived; ask for it again: {}", again(overlap)));
     }
     if !bundle.base_missing.is_empty() {
         let named: Vec<_> = bundle.base_missing.iter().take(NAMED).map(ToString::to_string).collect();

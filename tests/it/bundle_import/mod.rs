@@ -252,6 +252,11 @@ async fn with_a_trusted_key_only_its_bundles_come_in() {
         assert!(!came.said.contains("Nobody's signature"));
     }
     let inside = Inside::new();
+    let mut garbled = Packing::of(&site, 1);
+    garbled.signature = Some("no signature".to_owned());
+    let came = inside.import(&garbled.write(inside.path()), &[]).await;
+    let stopped = came.report["stopped"].as_str().unwrap();
+    assert!(came.code == Some(1) && stopped.ends_with("the signature was. Nothing was imported"), "{stopped}");
     let came = inside.import(&Packing::of(&site, 1).signed(&open(&theirs)).write(inside.path()), &[]).await;
     assert_eq!(came.code, Some(0));
     assert!(came.said.contains("Nobody's signature was checked"), "{}", came.said);

@@ -125,7 +125,7 @@ async fn a_number_that_never_arrived_is_named_until_it_comes_or_is_repeated() {
     let gap = inside.take(2, |it| it.numbered(42), &[]).await;
     assert_eq!((gap.code, gap.status()), (Some(1), "published"));
     assert!(gap.said.contains("bundle 41 never arrived"), "{}", gap.said);
-    assert!(gap.said.contains("--overlap 2"), "{}", gap.said);
+    assert!(gap.said.contains("--to inside --overlap 2"), "{}", gap.said);
     assert_eq!(gap.bundle()["gaps"], serde_json::json!([41]));
     let repeats = |mut it: Packing| {
         it.index.repeats = [41, 42].into();
