@@ -53,7 +53,8 @@ pub fn gather(
     Request::check_name(&name)?;
     let verified = jobs.map(|jobs| verify_new(store, &limits(&config.limits), jobs, progress)).transpose()?;
     let (inventory, unverified) = inventory(store)?;
-    let misses = mirror.missing()?.into_iter();
+    let asked = published(store)?;
+    let misses = mirror.missing()?.into_iter().filter(|miss| asked(&miss.resource));
     let request = Request {
         airlock_request: REQUEST_FORMAT,
         created: jiff::Timestamp::now(),
@@ -90,6 +91,14 @@ fn inventory(store: &Store) -> Result<(BTreeSet<Resource>, usize), StoreError> {
     Ok((inventory, others))
 }
 
+/// Whether anybody outside can have a resource. A registry that was never published here was derived
+/// here, and clients still ask for it, or is nobody's.
+fn published(store: &Store) -> Result<impl Fn(&Resource) -> bool, StoreError> {
+    let log = store.generations()?;
+    let registries: BTreeSet<_> = log.iter().map(|it| Resource::Registry { uuid: it.uuid, tree: it.tree }).collect();
+    Ok(move |resource: &Resource| resource.kind() != Kind::Registry || registries.contains(resource))
+}
+
 /// The registries as upstream published them, in whatever listing.
 fn registries(store: &Store) -> Result<BTreeSet<Resource>, StoreError> {
     let mut registries = BTreeSet::new();
@@ -101,7 +110,8 @@ fn registries(store: &Store) -> Result<BTreeSet<Resource>, StoreError> {
 
 /// What was found damaged at any time and is not here now.
 fn damaged(store: &Store) -> Result<Vec<Damaged>, StoreError> {
-    let gone = store.quarantined()?.into_iter().filter(|resource| !store.has(resource));
+    let asked = published(store)?;
+    let gone = store.quarantined()?.into_iter().filter(|resource| asked(resource) && !store.has(resource));
     Ok(gone.map(|resource| Damaged { resource }).collect())
 }
 

@@ -128,7 +128,7 @@ pub fn status(store: &Store) -> Result<Status, StoreError> {
         registries,
         generations,
         platforms: store.served_platforms()?,
-        misses: store.misses().read()?.iter().filter(|miss| !store.has(&miss.resource)).count(),
+        misses: store.misses().read()?.iter().filter(|miss| !store.serves(&miss.resource)).count(),
         quarantine,
         activities: last_of_each(store.activities()?),
     })

@@ -72,7 +72,7 @@ impl Mirror {
     /// them by now. Blocks.
     pub fn missing(&self) -> Result<Vec<Miss>, StoreError> {
         let mut misses = self.store.misses().read()?;
-        misses.retain(|miss| !self.store.has(&miss.resource));
+        misses.retain(|miss| !self.store.serves(&miss.resource));
         for miss in misses.iter_mut().filter(|miss| miss.name.is_none()) {
             if let Some(name) = self.names.name(&miss.resource) {
                 (miss.name, miss.version) = (Some(name.name), name.version);

@@ -243,7 +243,7 @@ impl Mirror {
 
     async fn look_up(&self, resource: &Resource) -> Result<Lookup, Refusal> {
         let (store, resource) = (Arc::clone(&self.store), *resource);
-        Ok(blocking(move || store.look_up(&resource)).await??)
+        Ok(blocking(move || store.look_up_served(&resource)).await??)
     }
 
     async fn join_flight(self: &Arc<Self>, resource: &Resource, ask: &Ask) -> Result<Found, Refusal> {
@@ -277,7 +277,7 @@ impl Mirror {
 
     /// What is known without a flight: offline and not here, or failed a moment ago everywhere.
     fn refusal_at_once(&self, resource: &Resource) -> Option<Refusal> {
-        if lock(&self.flights).contains_key(resource) || self.store.has(resource) {
+        if lock(&self.flights).contains_key(resource) || self.store.serves(resource) {
             return None;
         }
         let faults = (0..self.sources.len()).map(|source| self.memory.cooled(source, resource));

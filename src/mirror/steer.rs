@@ -26,6 +26,9 @@ pub enum SteerError {
         /// Why.
         refusal: Refusal,
     },
+    /// Not upstream's.
+    #[error("registry {} at {} was derived here for clients; `airlock registries` lists those that were published", .0.uuid, .0.tree)]
+    Derived(RegistryTree),
     /// The cache directory.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -90,7 +93,10 @@ impl Mirror {
     /// A tree that is to be published must be here and be what its name says.
     async fn bring(self: &Arc<Self>, registry: RegistryTree) -> Result<(), SteerError> {
         let brought = self.fetch(&registry.into(), Patience::client(&self.bounds)).await;
-        brought.map(drop).map_err(|refusal| SteerError::Absent { registry, refusal })
+        brought.map_err(|refusal| SteerError::Absent { registry, refusal })?;
+        let store = Arc::clone(&self.store);
+        let is_here = blocking(move || store.has(&registry.into())).await.map_err(StoreError::from)?;
+        if is_here { Ok(()) } else { Err(SteerError::Derived(registry)) }
     }
 
     async fn on_listings<T: Send + 'static>(

@@ -206,11 +206,21 @@ impl Store {
         self.root.join(resource.relative_path())
     }
 
-    /// Looks a resource up. A file that cannot be read is an error, never "absent".
+    /// Looks a resource up. A file that cannot be read is an error, never "absent". A registry that
+    /// is only derived is absent: nothing that crosses, or is published, may be one.
     pub fn look_up(&self, resource: &Resource) -> Result<Lookup, StoreError> {
+        self.look_up_at(resource, &self.root_path(resource))
+    }
+
+    /// Looks up what clients may ask for: derived registries too.
+    pub fn look_up_served(&self, resource: &Resource) -> Result<Lookup, StoreError> {
+        self.look_up_at(resource, &self.path(resource))
+    }
+
+    fn look_up_at(&self, resource: &Resource, path: &Path) -> Result<Lookup, StoreError> {
         // Whatever lies there must not keep anybody waiting, as a pipe would.
         let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
-        let file = match fs::OpenOptions::new().read(true).custom_flags(flags).open(self.path(resource)) {
+        let file = match fs::OpenOptions::new().read(true).custom_flags(flags).open(path) {
             Ok(file) => file,
             Err(error) if is_absent(&error) => return Ok(Lookup::Absent),
             Err(error) => return Err(error.into()),
@@ -227,8 +237,14 @@ impl Store {
         })
     }
 
-    /// Whether a file is here under this name, verified or not.
+    /// Whether a file is here under this name, verified or not. Not so a registry that is only
+    /// derived.
     pub fn has(&self, resource: &Resource) -> bool {
+        fs::metadata(self.root_path(resource)).is_ok_and(|metadata| metadata.is_file())
+    }
+
+    /// Whether clients can have it: derived registries too.
+    pub fn serves(&self, resource: &Resource) -> bool {
         fs::metadata(self.path(resource)).is_ok_and(|metadata| metadata.is_file())
     }
 

@@ -66,18 +66,18 @@ impl Store {
     /// gone it names the last one that is not.
     pub fn view_listing(&self, flavor: Flavor) -> Result<Listing, StoreError> {
         let mut listing = read_listing(&self.view(flavor.file_name()))?.unwrap_or_default();
-        let gone: Vec<_> = listing.iter().filter(|registry| !self.has(&(*registry).into())).collect();
+        let gone: Vec<_> = listing.iter().filter(|registry| !self.serves(&(*registry).into())).collect();
         if gone.is_empty() {
             return Ok(listing);
         }
         let derived = self.derived()?;
         for registry in &gone {
             let others = derived.iter().rev().filter(|other| other.uuid == registry.uuid).map(Derived::registry);
-            if let Some(other) = others.into_iter().find(|other| self.has(&(*other).into())) {
+            if let Some(other) = others.into_iter().find(|other| self.serves(&(*other).into())) {
                 listing.set(other);
             }
         }
-        listing.retain(|registry| self.has(&registry.into()));
+        listing.retain(|registry| self.serves(&registry.into()));
         Ok(listing)
     }
 
@@ -207,7 +207,7 @@ mod tests {
     }
 
     fn here(store: &Store) -> Vec<u8> {
-        let has = |number: &u8| store.has(&Resource::Registry { uuid: GENERAL, tree: tree(*number) });
+        let has = |number: &u8| store.serves(&Resource::Registry { uuid: GENERAL, tree: tree(*number) });
         (1..30).filter(has).collect()
     }
 

@@ -105,6 +105,49 @@ async fn a_registry_whose_tarball_is_gone_stays_listed_when_another_comes() {
     assert_eq!(inside.store().listing(airlock::protocol::Flavor::Plain).unwrap().unwrap().iter().count(), 2);
 }
 
+/// Puts a state of the registry where the view has what it derived.
+fn derive(inside: &Inside, number: u8) -> RegistryTree {
+    let (site, tree) = state(number);
+    let registry = RegistryTree { uuid: GENERAL, tree };
+    let store = inside.store();
+    let mut staged = store.stage().unwrap();
+    staged.write_all(&site.body(&Resource::from(registry).to_string()).unwrap()).unwrap();
+    store.publish_derived(&staged, registry).unwrap();
+    registry
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_was_derived_here_does_not_count_as_here() {
+    let inside = Inside::new();
+    let resource = Resource::from(derive(&inside, 2));
+    let upstreams = inside.path().join("cache").join(resource.relative_path());
+    assert!(inside.store().serves(&resource) && !inside.store().has(&resource));
+    let based = |mut it: Packing| {
+        it.index.builds_on.resources = it.index.resources.drain(..).map(|entry| entry.resource).collect();
+        it
+    };
+    let lacking = inside.take(2, |it| based(it.numbered(1)), &[]).await;
+    assert_eq!((lacking.code, lacking.status()), (Some(1), "absent"), "{}", lacking.said);
+    let came = inside.take(2, |it| it.numbered(2), &[]).await;
+    assert_eq!((came.code, &came.bundle()["imported"]), (Some(0), &serde_json::Value::from(1)), "{}", came.said);
+    assert!(upstreams.is_file() && inside.is_at(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_names_what_was_derived_here_is_not_taken_for_upstreams() {
+    let inside = Inside::new();
+    assert_eq!(inside.take(1, |it| it.numbered(1), &[]).await.status(), "published");
+    let derived = derive(&inside, 2);
+    for flavor in airlock::protocol::Flavor::ALL {
+        inside.store().publish_listing(flavor, &Listing::from_iter([derived])).unwrap();
+    }
+    inside.store().set_pins(&Listing::from_iter([derived])).unwrap();
+    assert!(inside.is_at(1), "or it would be exported and asked for");
+    let mirror = crate::support::mirror(&crate::support::config(&inside.path().join("cache"), &[], ""));
+    let steered = mirror.roll_back(derived).await;
+    assert!(matches!(steered, Err(airlock::mirror::SteerError::Derived(it)) if it == derived), "{steered:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pinned_registry_stays_and_that_is_said() {
     let inside = Inside::new();

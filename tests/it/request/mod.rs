@@ -192,6 +192,10 @@ async fn an_export_is_exactly_what_is_here_lacked_and_wished_for() {
     fs::write(store.path(&sample("Greeting/1.1.0")), greeting).unwrap();
     // What was missed once and is here by now is not asked for.
     store.misses().append(&[miss(missed), miss(sample("Pebble/1.1.0"))]).unwrap();
+    // What was derived here once nobody outside has, whether a client asks for it or it was damaged.
+    let derived = Resource::Registry { uuid: airlock::protocol::GENERAL, tree: atlas.tree() };
+    store.misses().append(&[miss(derived)]).unwrap();
+    damage(&store, derived);
     store.add_wishes(&["Faraway@0", "Nobody", "Greeting@1.1"].map(|wish| wish.parse::<Wish>().unwrap())).unwrap();
     store.remember_julia_versions(["1.10.4".parse().unwrap()]).unwrap();
     fs::write(scene.cache().join(".airlock/platforms"), "# a comment\nx86_64-linux-musl\n\naarch64-linux-gnu\n")
