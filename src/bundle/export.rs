@@ -5,7 +5,7 @@ use super::layout::{Layout, lay_out, volume_bytes};
 use super::order::{ExportError, Order};
 use super::select::{Chosen, choose};
 use super::write::{Parts, folder_of, part_of};
-use super::{KeyId, Step, Watch, describe, sbom};
+use super::{KeyId, Step, Watch, describe, sbom, sums};
 use crate::closure::{Catalogue, Content, Input, grant, read_inputs};
 use crate::exchange::{BundleIndex, INDEX_FORMAT, Request, Sha256, Uncarried, UncarriedKind};
 use crate::fault;
@@ -17,7 +17,6 @@ use crate::store::Action;
 use serde::Serialize;
 use sha2::Digest as _;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -329,13 +328,4 @@ fn whole_second(time: jiff::Timestamp) -> jiff::Timestamp {
 
 fn sha256(bytes: &[u8]) -> Sha256 {
     Sha256::from_bytes(sha2::Sha256::digest(bytes).into())
-}
-
-/// What `sha256sum -c` reads, after all volumes were unpacked into one folder.
-fn sums(index: &BundleIndex) -> Vec<u8> {
-    let mut sums = format!("{}  sbom.cdx.json\n", index.sbom_sha256);
-    for entry in &index.resources {
-        let _ = writeln!(sums, "{}  {}", entry.sha256, entry.resource.relative_path());
-    }
-    sums.into_bytes()
 }

@@ -2,7 +2,7 @@
 
 use super::gather::{Bundle, Signature};
 use super::outcome::{Problem, VolumeState};
-use super::work;
+use super::{VolumeFile, work};
 use crate::exchange::{Entry, Publication, Uncarried};
 use crate::protocol::{Kind, Uuid};
 use crate::tree::Limits;
@@ -61,7 +61,10 @@ pub struct Inspected {
 pub fn inspect(bundle: &Bundle, hash: Option<(&Limits, usize)>, progress: &(impl Fn(&Entry) + Sync)) -> Inspected {
     let index = &bundle.index;
     let problems = hash.map(|(limits, jobs)| work::run(bundle, None, limits, jobs, progress).problems);
-    let volumes = VolumeState::all(bundle);
+    let mut volumes = VolumeState::all(bundle);
+    for volume in volumes.iter_mut().filter(|volume| hash.is_some() && volume.oddity.is_none()) {
+        volume.oddity = bundle.volume(volume.number).and_then(VolumeFile::misleading);
+    }
     let whole = volumes.iter().all(|volume| volume.file.is_some() && volume.oddity.is_none());
     Inspected {
         id: index.id,

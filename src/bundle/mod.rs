@@ -40,7 +40,7 @@ pub use outcome::{ImportReport, Imported, Listed, ListedStatus, Problem, Problem
 pub use report::{ArtifactLine, MarkdownEscaper, PackageLine, RegistryLine, ReportError, Sheet, Totals, VolumeLine};
 pub use signature::{KeyId, KeyPair, SignatureError, SigningKey, TrustedKey, Verdict, verify};
 pub use volume::{
-    INDEX_NAME, Layout, ReadAt, SBOM_NAME, SIGNATURE_NAME, SUMS_NAME, VolumeError, VolumeFile, VolumeProblem,
+    INDEX_NAME, Layout, ReadAt, SBOM_NAME, SIGNATURE_NAME, SUMS_NAME, VolumeError, VolumeFile, VolumeProblem, sums,
 };
 
 use crate::prewarm;

@@ -10,6 +10,7 @@ use crate::tree::{TAR_BLOCK, TarHeader, read_tar_header};
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use sha2::{Digest as _, Sha256 as Hasher};
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -81,9 +82,6 @@ pub enum VolumeProblem {
     /// Its index cannot be used.
     #[error("cannot be used: {0}")]
     Index(#[from] IndexError),
-    /// The bill of materials is not the one that the index names.
-    #[error("is damaged: its {SBOM_NAME} is not the one that its {INDEX_NAME} names")]
-    Sbom,
     /// No resource of any volume is where it should be.
     #[error("is damaged: it cannot be told which volume of its bundle it is; carry it again")]
     Unplaced,
@@ -128,6 +126,7 @@ pub struct Layout {
 struct Head {
     index: Span,
     signature: Option<Span>,
+    sums: Span,
     sbom: Span,
     end: u64,
 }
@@ -194,19 +193,34 @@ impl VolumeFile {
         self.layout.head.signature.map(|span| self.span(span)).transpose()
     }
 
-    /// The bill of materials, checked against the index.
-    pub fn sbom(&self) -> Result<Vec<u8>, VolumeError> {
-        let bytes = self.span(self.layout.head.sbom)?;
-        if sha256(&bytes) != self.layout.index.sbom_sha256 {
-            return Err(VolumeError { file: self.path.clone(), problem: VolumeProblem::Sbom });
+    /// What is wrong with the files that only people and other tools read, and that no signature
+    /// covers but through the index.
+    pub(super) fn misleading(&self) -> Option<&'static str> {
+        let Head { sums: named, sbom, .. } = self.layout.head;
+        if !self.span(named).is_ok_and(|bytes| bytes == sums(&self.layout.index)) {
+            return Some("its SHA256SUMS is not what its bundle.json says");
         }
-        Ok(bytes)
+        let is_named = |bytes: Vec<u8>| sha256(&bytes) == self.layout.index.sbom_sha256;
+        if self.span(sbom).is_ok_and(is_named) {
+            None
+        } else {
+            Some("its sbom.cdx.json is not the one that its bundle.json names")
+        }
     }
 
     fn span(&self, span: Span) -> Result<Vec<u8>, VolumeError> {
         let wrong = |error: io::Error| VolumeError { file: self.path.clone(), problem: error.into() };
         read_span(self.file.as_ref(), span).map_err(wrong)
     }
+}
+
+/// What `sha256sum -c` reads, after all volumes were unpacked into one folder.
+pub fn sums(index: &BundleIndex) -> Vec<u8> {
+    let mut sums = format!("{}  {SBOM_NAME}\n", index.sbom_sha256);
+    for entry in &index.resources {
+        let _ = writeln!(sums, "{}  {}", entry.sha256, entry.resource.relative_path());
+    }
+    sums.into_bytes()
 }
 
 fn open(path: &Path) -> Result<(File, u64), VolumeProblem> {
@@ -274,9 +288,9 @@ impl Head {
         let missing = |name: &str| no_volume(format!("{name} is not where it should be"));
         let index = next(INDEX_NAME, MAX_METADATA)?.ok_or_else(|| missing(INDEX_NAME))?;
         let signature = next(SIGNATURE_NAME, MAX_SIGNATURE)?;
-        next(SUMS_NAME, MAX_METADATA)?.ok_or_else(|| missing(SUMS_NAME))?;
+        let sums = next(SUMS_NAME, MAX_METADATA)?.ok_or_else(|| missing(SUMS_NAME))?;
         let sbom = next(SBOM_NAME, MAX_METADATA)?.ok_or_else(|| missing(SBOM_NAME))?;
-        Ok(Self { index, signature, sbom, end: offset })
+        Ok(Self { index, signature, sums, sbom, end: offset })
     }
 }
 

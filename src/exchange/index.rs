@@ -203,7 +203,9 @@ impl BundleIndex {
         if self.sequence == 0 || self.repeats.iter().any(|&repeated| repeated >= self.sequence) {
             return wrong("the sequence numbers make no sense");
         }
-        if self.volumes.is_empty() || self.volumes.len() > MAX_VOLUMES || !self.volumes.iter().all(|it| is_file_name(&it.file))
+        if self.volumes.is_empty()
+            || self.volumes.len() > MAX_VOLUMES
+            || !self.volumes.iter().all(|it| is_file_name(&it.file))
         {
             return wrong("the volumes make no sense");
         }

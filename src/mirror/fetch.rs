@@ -117,7 +117,8 @@ impl Mirror {
         let give_up = flight.started + patience.lock_wait;
         loop {
             let (store, resource) = (Arc::clone(&self.store), flight.resource);
-            let both = blocking(move || Ok::<_, StoreError>((store.try_lock(&resource)?, store.look_up_served(&resource)?)));
+            let both =
+                blocking(move || Ok::<_, StoreError>((store.try_lock(&resource)?, store.look_up_served(&resource)?)));
             let (lock, found) = both.await??;
             if let Lookup::Verified(open, _) = found {
                 return Ok(Ok(landed(open)));

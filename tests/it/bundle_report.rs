@@ -48,6 +48,11 @@ fn bundle(folder: &Path, volumes: u32, packages: &[(Vec<u8>, Value)]) {
         "uncarried": [{ "what": HOSTILE, "kind": "git", "why": "clients clone it" }],
         "sbom_sha256": sum(sbom),
     });
+    let line = |(_, entry): &(Vec<u8>, Value)| {
+        let text = |key: &str| entry[key].as_str().unwrap();
+        format!("{}  {}\n", text("sha256"), text("resource").trim_start_matches('/'))
+    };
+    let sums = format!("{}  sbom.cdx.json\n", sum(sbom)) + &packages.iter().map(line).collect::<String>();
     for volume in 1..=volumes {
         let mut tar = tar::Builder::new(fs::File::create(folder.join(format!("b.{volume}.tar"))).unwrap());
         let mut put = |path: &str, bytes: &[u8]| {
@@ -57,7 +62,7 @@ fn bundle(folder: &Path, volumes: u32, packages: &[(Vec<u8>, Value)]) {
             tar.append_data(&mut header, path, bytes).unwrap();
         };
         put("bundle.json", &serde_json::to_vec(&index).unwrap());
-        put("SHA256SUMS", b"");
+        put("SHA256SUMS", sums.as_bytes());
         put("sbom.cdx.json", sbom);
         for (tarball, entry) in of(volume) {
             put(entry["resource"].as_str().unwrap().trim_start_matches('/'), tarball);

@@ -56,7 +56,8 @@ fn volumes(bundle: &Bundle, read: &BTreeMap<u32, ReadVolume>) -> Vec<VolumeLine>
     let line = |(number, volume): (u32, &Volume)| {
         let (size, sha256, problem) = match (bundle.volume(number), read.get(&number)) {
             (Some(file), Some(&Ok((size, sha256)))) => {
-                (Some(size), Some(sha256), file.layout().oddity.map(str::to_owned))
+                let problem = file.layout().oddity.or_else(|| file.misleading());
+                (Some(size), Some(sha256), problem.map(str::to_owned))
             }
             (Some(_), Some(Err(problem))) => (None, None, Some(plain(problem))),
             _ => (None, None, Some("missing: nobody looked at what is in it".to_owned())),

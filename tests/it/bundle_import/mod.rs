@@ -185,6 +185,31 @@ async fn a_flipped_byte_costs_one_resource_which_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn papers_that_are_not_of_the_index_are_said_before_anybody_signs() {
+    let (inside, site) = (Inside::new(), Site::sample().unwrap());
+    let packing = Packing::of(&site, 1);
+    let sum = packing.index.resources[0].sha256.to_string();
+    for (genuine, forged, says) in [(&*sum, "0".repeat(64), "SHA256SUMS"), ("{}", "[]".to_owned(), "sbom.cdx.json")] {
+        let mut bytes = packing.volume(1);
+        // The last place: the index, which comes first, has the same sum.
+        let start = if genuine == "{}" { packing.index.to_json().len() + 512 } else { 0 };
+        let found = bytes.windows(genuine.len()).enumerate().skip(start).filter(|(_, it)| *it == genuine.as_bytes());
+        let places: Vec<_> = found.map(|(at, _)| at).collect();
+        let at = if genuine == "{}" { places[0] } else { places[1] };
+        bytes[at..at + genuine.len()].copy_from_slice(forged.as_bytes());
+        let file = inside.path().join("b.tar");
+        fs::write(&file, bytes).unwrap();
+        let inspected = inside.bundle("inspect", std::slice::from_ref(&file), &["--verify"]).await;
+        assert_eq!(inspected.code, Some(1), "{says}");
+        let oddity = inspected.bundle()["volumes"][0]["oddity"].as_str().unwrap();
+        assert!(oddity.contains(says), "{oddity}");
+        let sheet = inside.bundle("report", std::slice::from_ref(&file), &[]).await;
+        let problem = sheet.report["volumes"][0]["problem"].as_str().unwrap();
+        assert!(sheet.code == Some(1) && problem.contains(says), "{problem}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_packed_under_a_wrong_name_stays_out() {
     let (inside, site) = (Inside::new(), Site::sample().unwrap());
     let mut packing = Packing::of(&site, 1);

@@ -1,6 +1,6 @@
 //! Bundles as another tool could pack them, and as nobody should.
 
-use airlock::bundle::{SBOM_NAME, SIGNATURE_NAME, SUMS_NAME, SigningKey};
+use airlock::bundle::{SBOM_NAME, SIGNATURE_NAME, SUMS_NAME, SigningKey, sums};
 use airlock::exchange::{Base, BundleIndex, Entry, Publication, Sha256, Volume};
 use airlock::protocol::{Flavor, GENERAL, Kind, Resource, Uuid};
 use airlock::sample::Site;
@@ -98,7 +98,7 @@ impl Packing {
         if let Some(signature) = &self.signature {
             append(&mut tar, SIGNATURE_NAME, signature.as_bytes());
         }
-        append(&mut tar, SUMS_NAME, b"");
+        append(&mut tar, SUMS_NAME, &sums(&self.index));
         append(&mut tar, SBOM_NAME, b"{}");
         for entry in self.index.of_volume(number) {
             append(&mut tar, &entry.resource.relative_path(), &self.bodies[&entry.resource]);
