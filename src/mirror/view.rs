@@ -230,7 +230,7 @@ impl Mirror {
 
     /// Reads a registry from its verified tarball, as far as it is about what is here.
     fn keep(&self, registry: RegistryTree, here: &Here) -> Result<KeptRegistry, LoadError> {
-        let Lookup::Verified(open, _) = self.store.look_up(&registry.into())? else {
+        let Lookup::Verified(open, _) = self.store.look_up_served(&registry.into())? else {
             return Err(LoadError::Unverified);
         };
         let mut files = RegistryFiles::default();
