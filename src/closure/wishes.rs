@@ -79,16 +79,33 @@ pub fn grant(wishes: &[Wish], julias: &[Version], catalogues: &[Catalogue]) -> G
         match resolve_name(wish, catalogues) {
             Err(why) => granted.refused.push((wish.clone(), why)),
             Ok((uuid, ranges)) => {
-                let mut came = false;
+                let (mut came, mut lacking) = (false, BTreeSet::new());
                 for julia in &everywhere {
-                    let mut grant =
-                        Grant { catalogues, julia: *julia, asked: BTreeMap::new(), chosen: BTreeMap::new() };
+                    let mut grant = Grant {
+                        catalogues,
+                        julia: *julia,
+                        asked: BTreeMap::new(),
+                        chosen: BTreeMap::new(),
+                        lacking: BTreeSet::new(),
+                    };
                     came |= grant.all(Requirement { uuid, ranges: ranges.clone() });
+                    lacking.append(&mut grant.lacking);
                     granted.packages.extend(grant.packages());
                 }
                 if !came {
-                    granted.refused.push((wish.clone(), "no version of it is in that range".to_owned()));
+                    let why = match wish.range {
+                        Some(_) => "no version of it is in that range",
+                        None => "each of its versions is yanked, a prerelease, or for another Julia",
+                    };
+                    granted.refused.push((wish.clone(), why.to_owned()));
                 }
+                // Without them no resolver takes what came.
+                granted.refused.extend(lacking.into_iter().map(|dependency| {
+                    (
+                        wish.clone(),
+                        format!("it comes, but no registry here has a version of {dependency} that it needs"),
+                    )
+                }));
             }
         }
     }
@@ -114,6 +131,8 @@ struct Grant<'g> {
     /// All that was asked of a package so far.
     asked: BTreeMap<Uuid, Vec<Requirement>>,
     chosen: BTreeMap<Uuid, BTreeMap<String, (Version, RegisteredVersion<'g>)>>,
+    /// Dependencies of which there is no version, by name.
+    lacking: BTreeSet<String>,
 }
 
 impl Grant<'_> {
@@ -129,6 +148,9 @@ impl Grant<'_> {
             if let Some(version) = self.choose(&wanted) {
                 let all = self.catalogues.iter().filter(|catalogue| catalogue.index.name(uuid).is_some());
                 queue.extend(all.flat_map(|catalogue| catalogue.requirements(uuid, &version)));
+            } else if uuid != root && !stdlib::is_stdlib(uuid) && !self.chosen.contains_key(&uuid) {
+                let name = self.catalogues.iter().find_map(|catalogue| catalogue.index.name(uuid));
+                self.lacking.insert(name.map_or_else(|| uuid.to_string(), str::to_owned));
             }
         }
         self.chosen.contains_key(&root)
@@ -182,6 +204,9 @@ mod tests {
 
     const APP: &str = "11111111-1111-1111-1111-111111111111";
     const LIB: &str = "22222222-2222-2222-2222-222222222222";
+    const LONE: &str = "44444444-4444-4444-4444-444444444444";
+    const GONE: &str = "55555555-5555-5555-5555-555555555555";
+    const PULLED: &str = "66666666-6666-6666-6666-666666666666";
     const OLD: &str = "33333333-3333-3333-3333-333333333333";
     const DELIMITED_FILES: &str = "8bb1440f-4735-579b-a4ab-409b98df4dab";
     const DATES: &str = "ade2ca70-3891-5945-98fb-dc099432e06a";
@@ -197,7 +222,14 @@ mod tests {
 
     /// App 2 wants Lib 2, which is new; App 1 and Old want Lib 1.
     fn catalogue() -> Catalogue {
-        let packages = [("App", APP), ("Lib", LIB), ("Old", OLD), ("DelimitedFiles", DELIMITED_FILES)];
+        let packages = [
+            ("Lone", LONE),
+            ("Pulled", PULLED),
+            ("App", APP),
+            ("Lib", LIB),
+            ("Old", OLD),
+            ("DelimitedFiles", DELIMITED_FILES),
+        ];
         let listed = packages.map(|(name, uuid)| format!("{uuid}={{name='{name}',path='{name}'}}\n")).concat();
         let registry = format!("name='R'\nuuid='{APP}'\n[packages]\n{listed}");
         let index = RegistryIndex::from_files([
@@ -205,9 +237,12 @@ mod tests {
             ("App/Versions.toml".to_owned(), versions(&["1.0.0", "2.0.0", "2.1.0", "2.2.0!", "3.0.0-rc1"])),
             ("Lib/Versions.toml".to_owned(), versions(&["1.0.0", "1.5.0", "2.0.0"])),
             ("Old/Versions.toml".to_owned(), versions(&["1.0.0"])),
+            ("Lone/Versions.toml".to_owned(), versions(&["1.0.0"])),
+            ("Pulled/Versions.toml".to_owned(), versions(&["1.0.0!"])),
             ("DelimitedFiles/Versions.toml".to_owned(), versions(&["1.9.1"])),
         ]);
         let files = [
+            ("Lone/Deps.toml", format!("[1]\nGone='{GONE}'")),
             (
                 "App/Deps.toml",
                 format!("[1-3]\nLib='{LIB}'\nOld='{OLD}'\nDates='{DATES}'\nDelimitedFiles='{DELIMITED_FILES}'"),
@@ -250,5 +285,9 @@ mod tests {
     fn what_cannot_be_granted_is_said() {
         assert_eq!(granted("Nope", &[]), ["Nope: no registry here has a package of this name"]);
         assert_eq!(granted("App@7", &[]), ["App@7: no version of it is in that range"]);
+        let pulled = "Pulled: each of its versions is yanked, a prerelease, or for another Julia";
+        assert_eq!(granted("Pulled", &[]), [pulled]);
+        let lone = format!("Lone: it comes, but no registry here has a version of {GONE} that it needs");
+        assert_eq!(granted("Lone", &[]), ["Lone 1.0.0", &lone]);
     }
 }
