@@ -111,7 +111,7 @@ fn derive(inside: &Inside, number: u8) -> RegistryTree {
     let registry = RegistryTree { uuid: GENERAL, tree };
     let store = inside.store();
     let mut staged = store.stage().unwrap();
-    staged.write_all(&site.body(&Resource::from(registry).to_string()).unwrap()).unwrap();
+    staged.write_all(site.body(&Resource::from(registry).to_string()).unwrap()).unwrap();
     store.publish_derived(&staged, registry).unwrap();
     registry
 }
