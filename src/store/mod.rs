@@ -106,6 +106,11 @@ pub enum StoreError {
     /// It is needed alone, and is not.
     #[error("another airlock uses this cache (serve, prewarm, an import): stop it first")]
     InUse,
+    /// Its file system is of no use.
+    #[error(
+        "the file system of the cache has no file locks, so two processes could harm each other: put the cache on another"
+    )]
+    NoLocks,
     /// No more room for wishes.
     #[error(
         "{MAX_WISHES} wishes are recorded here and no more are taken: export them, then remove some with `airlock request remove` or `clear`"
