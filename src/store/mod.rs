@@ -357,6 +357,14 @@ impl Store {
         read_listing(&self.root.join(flavor.file_name()))
     }
 
+    /// The listing as it is to be shown: [`Store::listing`], and what that leaves out at the tree
+    /// that is published, for something may still be known of it.
+    pub fn wanted_listing(&self, flavor: Flavor) -> Result<Listing, StoreError> {
+        let mut listing = self.published_listing(flavor)?.unwrap_or_default();
+        self.listing(flavor)?.unwrap_or_default().iter().for_each(|registry| listing.set(registry));
+        Ok(listing)
+    }
+
     /// Publishes a listing. Hold [`Store::lock_listings`] from reading the old one until then.
     pub fn publish_listing(&self, flavor: Flavor, listing: &Listing) -> Result<(), StoreError> {
         let mut staged = self.stage()?;
