@@ -81,6 +81,10 @@ pub(super) struct Facts {
     shards: Vec<Mutex<Shard>>,
 }
 
+/// How far the facts have been read: bytes of each shard.
+#[derive(Clone, Debug, Default)]
+pub struct FactsRead(BTreeMap<u8, u64>);
+
 #[derive(Debug, Default)]
 struct Shard {
     facts: HashMap<Resource, Fact>,
@@ -115,11 +119,14 @@ impl Facts {
         shard.facts.insert(fact.resource, fact);
     }
 
-    /// Every fact, as it stands on disk; files may have changed since.
-    pub(super) fn for_each(&self, mut visit: impl FnMut(&Fact)) -> Result<(), StoreError> {
+    /// Every fact that was written down since `read`, as it stands on disk; files may have changed
+    /// since.
+    pub(super) fn for_each_since(&self, read: &mut FactsRead, mut visit: impl FnMut(&Fact)) -> Result<(), StoreError> {
         for byte in 0..=u8::MAX {
-            let mut shard = Shard::default();
+            let read = read.0.entry(byte).or_default();
+            let mut shard = Shard { read: *read, ..Shard::default() };
             shard.read_on(&self.folder.join(format!("{byte:02x}.jsonl")))?;
+            *read = shard.read;
             shard.facts.values().for_each(&mut visit);
         }
         Ok(())

@@ -47,7 +47,7 @@ mod walk;
 mod wishes;
 
 pub use activity::{Action, Activity};
-pub use facts::{Fact, HeldArtifact, Stamp};
+pub use facts::{Fact, FactsRead, HeldArtifact, Stamp};
 pub use generations::{DISK, Generation, PIN, ROLLBACK, is_superseded};
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
@@ -312,7 +312,12 @@ impl Store {
 
     /// Every fact, also about files that changed since.
     pub fn for_each_fact(&self, visit: impl FnMut(&Fact)) -> Result<(), StoreError> {
-        self.facts.for_each(visit)
+        self.for_each_fact_since(&mut FactsRead::default(), visit)
+    }
+
+    /// The facts that were written down since the last time, by other processes too.
+    pub fn for_each_fact_since(&self, read: &mut FactsRead, visit: impl FnMut(&Fact)) -> Result<(), StoreError> {
+        self.facts.for_each_since(read, visit)
     }
 
     /// Waits for nobody: the lock on a resource, or `None` while another process has it.
@@ -352,17 +357,17 @@ impl Store {
         Ok(Some(listing).filter(|listing| !listing.is_empty()))
     }
 
-    /// A published listing as it is, also where it names what is not here.
-    pub fn published_listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
-        read_listing(&self.root.join(flavor.file_name()))
-    }
-
     /// The listing as it is to be shown: [`Store::listing`], and what that leaves out at the tree
     /// that is published, for something may still be known of it.
     pub fn wanted_listing(&self, flavor: Flavor) -> Result<Listing, StoreError> {
         let mut listing = self.published_listing(flavor)?.unwrap_or_default();
         self.listing(flavor)?.unwrap_or_default().iter().for_each(|registry| listing.set(registry));
         Ok(listing)
+    }
+
+    /// A published listing as it is, also where it names what is not here.
+    pub fn published_listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
+        read_listing(&self.root.join(flavor.file_name()))
     }
 
     /// Publishes a listing. Hold [`Store::lock_listings`] from reading the old one until then.
