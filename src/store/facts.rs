@@ -196,3 +196,33 @@ pub(super) fn append_lines(path: &Path, values: &[impl Serialize]) -> Result<(),
     }
     Ok(file.write_all(&lines)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_visited_once_and_those_of_other_processes_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (Facts::new(folder.path().to_owned()), Facts::new(folder.path().to_owned()));
+        let fact = |digit: u8| Fact {
+            resource: Resource::Artifact { tree: TreeHash::from_bytes([digit; 20]) },
+            stamp: Stamp { size: 1, mtime: 2, inode: 3, ctime: 4 },
+            strict: TreeHash::from_bytes([digit; 20]),
+            artifacts: Vec::new(),
+        };
+        let mut read = FactsRead::default();
+        let mut new = || {
+            let mut digits = Vec::new();
+            one.for_each_since(&mut read, |fact| digits.push(fact.resource.tree().as_bytes()[0])).unwrap();
+            digits
+        };
+        one.remember(fact(1));
+        other.remember(fact(2));
+        assert_eq!(new(), [1, 2]);
+        assert_eq!(new(), []);
+        other.remember(fact(1));
+        other.remember(fact(3));
+        assert_eq!(new(), [1, 3]);
+    }
+}
