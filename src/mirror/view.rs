@@ -328,3 +328,22 @@ fn needed_artifacts(package: &Fact, platforms: &Platforms) -> impl Iterator<Item
     };
     package.artifacts.iter().filter(is_needed).map(|artifact| artifact.tree)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_still_change_unseen_is_searched_again() {
+        let view =
+            View { show: Show::Available, platforms: None, default_platforms: Vec::new(), seen: Mutex::default() };
+        for (signature, seen) in [
+            (Some(Signature { digest: 1, is_settled: true }), Some(1)),
+            (Some(Signature { digest: 2, is_settled: false }), None),
+            (None, None),
+        ] {
+            view.saw(signature);
+            assert_eq!(*lock(&view.seen), seen, "{signature:?}");
+        }
+    }
+}
