@@ -42,7 +42,7 @@ fn mirror(config: &Config, store: Arc<Store>) -> anyhow::Result<Arc<Mirror>> {
 
 fn add(config: &Config, wishes: &[Wish]) -> anyhow::Result<Outcome> {
     let mirror = mirror(config, open_store(config)?)?;
-    let packages = mirror.packages_by_name();
+    let packages = mirror.packages_by_name()?;
     let looked_up: Vec<_> = wishes.iter().map(|wish| (wish, packages.status(wish))).collect();
     let is_recorded = |state| state != WishState::Julia;
     let recorded = looked_up.iter().filter(|(_, status)| is_recorded(status.state));
@@ -73,7 +73,7 @@ fn add(config: &Config, wishes: &[Wish]) -> anyhow::Result<Outcome> {
 
 fn list(config: &Config) -> anyhow::Result<Outcome> {
     let mirror = mirror(config, open_existing_store(config)?)?;
-    let (wishes, packages) = (mirror.store().wishes()?, mirror.packages_by_name());
+    let (wishes, packages) = (mirror.store().wishes()?, mirror.packages_by_name()?);
     if config.json {
         let one = |known: &RecordedWish| {
             let status = packages.status(&known.wish);

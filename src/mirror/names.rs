@@ -5,7 +5,7 @@ use super::{Mirror, blocking, lock};
 use crate::julia::RegistryIndexBuilder;
 use crate::julia::{RegistryError, RegistryIndex};
 use crate::protocol::{Flavor, Resource, TreeHash, Uuid};
-use crate::store::{HeldArtifact, Lookup, Store, StoreError};
+use crate::store::{FactsRead, HeldArtifact, Lookup, Store, StoreError};
 use crate::tree::{Limits, TreeError, visit_files};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -23,6 +23,8 @@ pub struct Name {
 pub(super) struct Names {
     registries: Mutex<BTreeMap<Uuid, (TreeHash, Arc<RegistryIndex>)>>,
     artifacts: Mutex<HashMap<TreeHash, Box<str>>>,
+    /// The facts that `artifacts` knows. Reading all of a large cache's costs seconds.
+    read: Mutex<FactsRead>,
 }
 
 impl Names {
@@ -93,13 +95,16 @@ impl Mirror {
                     Ok(index) => {
                         let entry = (registry.tree, Arc::new(index));
                         lock(&self.names.registries).insert(registry.uuid, entry);
+                        // It may name packages whose artifacts had no owner so far.
+                        *lock(&self.names.read) = FactsRead::default();
                     }
                     Err(error) => tracing::warn!(registry = %registry.uuid, "cannot be read: {error}"),
                 }
             }
         }
         let learn = |fact: &crate::store::Fact| self.names.learn_artifacts(&fact.resource, &fact.artifacts);
-        self.store.for_each_fact(learn).map_err(std::io::Error::other)
+        let mut read = lock(&self.names.read);
+        self.store.for_each_fact_since(&mut read, learn).map_err(std::io::Error::other)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::{Mirror, Patience, Refusal, blocking};
 use crate::protocol::{Flavor, RegistryTree, TreeHash, Uuid};
-use crate::store::{Action, Generation, PIN, ROLLBACK, Store, StoreError};
+use crate::store::{Action, Derived, Generation, PIN, ROLLBACK, Store, StoreError};
 use std::sync::Arc;
 
 /// Why a registry cannot be moved.
@@ -18,6 +18,15 @@ pub enum SteerError {
     /// It is not held.
     #[error("registry {0} is not pinned")]
     NotPinned(Uuid),
+    /// The tree is one that this mirror made itself; in a listing of upstream's trees it would cross
+    /// with them.
+    #[error("{tree} is what this mirror shows of {from}: name that tree")]
+    Derived {
+        /// The derived tree.
+        tree: TreeHash,
+        /// What it was derived from.
+        from: TreeHash,
+    },
     /// The tree is not here and cannot be had, or is damaged.
     #[error("registry {} at {}: {refusal}", registry.uuid, registry.tree)]
     Absent {
@@ -90,8 +99,15 @@ impl Mirror {
         unpinned.await
     }
 
-    /// A tree that is to be published must be here and be what its name says.
+    /// A tree that is to be published must be upstream's, be here, and be what its name says.
     async fn bring(self: &Arc<Self>, registry: RegistryTree) -> Result<(), SteerError> {
+        let store = Arc::clone(&self.store);
+        let known = blocking(move || store.derived()).await.map_err(StoreError::from)??;
+        // One that lists everything may be the same tree as what it was derived from.
+        let is_it = |it: &&Derived| (it.uuid, it.tree) == (registry.uuid, registry.tree) && it.tree != it.from;
+        if let Some(derived) = known.iter().find(is_it) {
+            return Err(SteerError::Derived { tree: derived.tree, from: derived.from });
+        }
         let brought = self.fetch(&registry.into(), Patience::client(&self.bounds)).await;
         brought.map_err(|refusal| SteerError::Absent { registry, refusal })?;
         let store = Arc::clone(&self.store);

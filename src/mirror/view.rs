@@ -9,9 +9,10 @@ use super::{Mirror, blocking, lock};
 use crate::config::{Config, Show};
 use crate::julia::{Here, KeptRegistry, Platforms, RegistryFiles};
 use crate::protocol::{Flavor, Kind, Listing, RegistryTree, Resource, TreeHash};
-use crate::store::{Derived, HeldArtifact, Lookup, Signature, Store, StoreError};
+use crate::store::{Derived, Fact, HeldArtifact, Lookup, Signature, Store, StoreError};
 use crate::tree::{TarEntry, WriteError, visit_files, write_tar_gz};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
@@ -156,7 +157,7 @@ impl Mirror {
 
     fn build_view(&self) -> Result<(), StoreError> {
         let _lock = self.store.lock_view()?;
-        let full = each_flavor(|flavor| Ok(self.store.published_listing(flavor)?.unwrap_or_default()))?;
+        let full = each_flavor(|flavor| self.store.wanted_listing(flavor))?;
         let before = each_flavor(|flavor| self.store.view_listing(flavor))?;
         let known = self.store.derived()?;
         let mut derived = Vec::new();
@@ -296,17 +297,53 @@ fn here(store: &Store, platforms: &Platforms) -> Result<Here, StoreError> {
     for package in store.resources(Kind::Package) {
         let package = package?;
         let (Resource::Package { uuid, tree }, Some(fact)) = (package, store.fact(&package)?) else { continue };
-        let is_needed = |artifact: &&HeldArtifact| {
-            !artifact.lazy && !artifact.deferred && platforms.match_tags(artifact.platform.as_ref())
-        };
         let mut complete = true;
-        for HeldArtifact { tree, .. } in fact.artifacts.iter().filter(is_needed) {
-            if !artifacts.contains_key(tree) {
-                artifacts.insert(*tree, store.fact(&Resource::Artifact { tree: *tree })?.is_some());
-            }
-            complete &= artifacts.get(tree) == Some(&true);
+        for tree in needed_artifacts(&fact, platforms) {
+            complete &= match artifacts.entry(tree) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => *new.insert(store.fact(&Resource::Artifact { tree })?.is_some()),
+            };
         }
         here.add(uuid, tree, complete);
     }
     Ok(here)
+}
+
+/// Whether a package version is here and verified, and so are the artifacts that Pkg fetches when it
+/// installs it: whether the view offers it.
+pub(super) fn is_complete(store: &Store, package: &Resource, platforms: &Platforms) -> Result<bool, StoreError> {
+    let Some(fact) = store.fact(package)? else { return Ok(false) };
+    for tree in needed_artifacts(&fact, platforms) {
+        if store.fact(&Resource::Artifact { tree })?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The artifacts that Pkg fetches when it installs a package.
+fn needed_artifacts(package: &Fact, platforms: &Platforms) -> impl Iterator<Item = TreeHash> {
+    let is_needed = |artifact: &&HeldArtifact| {
+        !artifact.lazy && !artifact.deferred && platforms.match_tags(artifact.platform.as_ref())
+    };
+    package.artifacts.iter().filter(is_needed).map(|artifact| artifact.tree)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_still_change_unseen_is_searched_again() {
+        let view =
+            View { show: Show::Available, platforms: None, default_platforms: Vec::new(), seen: Mutex::default() };
+        for (signature, seen) in [
+            (Some(Signature { digest: 1, is_settled: true }), Some(1)),
+            (Some(Signature { digest: 2, is_settled: false }), None),
+            (None, None),
+        ] {
+            view.saw(signature);
+            assert_eq!(*lock(&view.seen), seen, "{signature:?}");
+        }
+    }
 }

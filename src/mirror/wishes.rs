@@ -4,8 +4,9 @@
 //! what is not here yet is just what people wish for.
 
 use super::Mirror;
+use super::view::is_complete;
 use crate::exchange::Wish;
-use crate::julia::{RegistryIndex, Version, stdlib};
+use crate::julia::{Platforms, RegistryIndex, Version, stdlib};
 use crate::protocol::{Resource, TreeHash, Uuid};
 use crate::store::{RecordedWish, Store, StoreError};
 use serde::Serialize;
@@ -20,6 +21,8 @@ const SUGGESTED: usize = 3;
 #[derive(Debug)]
 pub struct PackagesByName {
     store: Arc<Store>,
+    /// Those that are served.
+    platforms: Platforms,
     registries: Vec<Arc<RegistryIndex>>,
     /// Positions in `registries` and uuids; different packages may share a name.
     packages: HashMap<Box<str>, Vec<(usize, Uuid)>>,
@@ -42,9 +45,9 @@ pub struct WishStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WishState {
-    /// A version that is wished for is here.
+    /// A version that is wished for is here, with the artifacts that are installed with it.
     Here,
-    /// It is registered, and not here.
+    /// It is registered, and not here, or not whole.
     Known,
     /// No registry here has such a package, or no such version of it. A newer one may.
     Unknown,
@@ -65,7 +68,7 @@ impl fmt::Display for WishState {
 
 impl Mirror {
     /// The packages of the registries that are loaded by now.
-    pub fn packages_by_name(&self) -> PackagesByName {
+    pub fn packages_by_name(&self) -> Result<PackagesByName, StoreError> {
         let registries = self.registries();
         let mut packages = HashMap::<Box<str>, Vec<_>>::new();
         for (position, registry) in registries.iter().enumerate() {
@@ -73,12 +76,13 @@ impl Mirror {
                 packages.entry(name.into()).or_default().push((position, uuid));
             }
         }
-        PackagesByName { store: Arc::clone(&self.store), registries, packages }
+        let platforms = self.served_platforms()?;
+        Ok(PackagesByName { store: Arc::clone(&self.store), platforms, registries, packages })
     }
 
     /// The wishes that are not fulfilled, at most `most`, the one asked for last first. Blocks.
     pub fn open_wishes(&self, most: usize) -> Result<Vec<RecordedWish>, StoreError> {
-        let packages = self.packages_by_name();
+        let packages = self.packages_by_name()?;
         let is_open =
             |known: &RecordedWish| matches!(packages.status(&known.wish).state, WishState::Known | WishState::Unknown);
         Ok(self.store.wishes()?.into_iter().filter(is_open).take(most).collect())
@@ -98,7 +102,10 @@ impl PackagesByName {
         let registry = registries.clone().next().map(|(registry, _)| registry.registry_name().to_owned());
         let mut versions: Vec<_> = registries.flat_map(|(registry, uuid)| wished_for(wish, registry, uuid)).collect();
         versions.sort_by(|a, b| b.0.cmp(&a.0));
-        let is_here = |version: &&(Version, Resource)| self.store.has(&version.1);
+        // What cannot be looked at is as good as absent: asking for it does no harm.
+        let is_here = |(_, package): &&(Version, Resource)| {
+            is_complete(&self.store, package, &self.platforms).is_ok_and(|complete| complete)
+        };
         let here = versions.iter().find(is_here).map(|(version, _)| version.to_string());
         let newest = versions.first().map(|(version, _)| version.to_string());
         let state = match (&here, &newest) {

@@ -94,7 +94,7 @@ impl Asked {
 async fn record(app: &App, wish: Wish) -> Result<Answer, Refused> {
     let mirror = Arc::clone(app.mirror());
     let recorded = blocking(move || {
-        let answer = look_up(&mirror, wish);
+        let answer = look_up(&mirror, wish)?;
         if answer.recorded {
             mirror.store().add_wishes(std::slice::from_ref(&answer.wish))?;
         }
@@ -107,13 +107,13 @@ async fn record(app: &App, wish: Wish) -> Result<Answer, Refused> {
 }
 
 /// Looks a wish up in the registries that are loaded. Blocks.
-fn look_up(mirror: &crate::mirror::Mirror, wish: Wish) -> Answer {
-    let packages = mirror.packages_by_name();
+fn look_up(mirror: &crate::mirror::Mirror, wish: Wish) -> Result<Answer, StoreError> {
+    let packages = mirror.packages_by_name()?;
     let status = packages.status(&wish);
     let says = packages.explain(&wish, &status);
     let near = if status.registry.is_none() { packages.near(&wish.name) } else { Vec::new() };
     let recorded = status.state != WishState::Julia;
-    Answer { wish, status, says, recorded, near }
+    Ok(Answer { wish, status, says, recorded, near })
 }
 
 /// What the page says of a wish in its address: nothing if it is none. Anybody may have written
@@ -121,7 +121,7 @@ fn look_up(mirror: &crate::mirror::Mirror, wish: Wish) -> Answer {
 pub(super) fn asked_before(mirror: &crate::mirror::Mirror, asked: &str) -> Result<Option<Answer>, StoreError> {
     let Ok(wish) = asked.parse::<Wish>() else { return Ok(None) };
     let recorded = mirror.store().wishes()?.iter().any(|known| known.wish == wish);
-    Ok(Some(Answer { recorded, ..look_up(mirror, wish) }))
+    Ok(Some(Answer { recorded, ..look_up(mirror, wish)? }))
 }
 
 fn malformed(rejection: &FormRejection) -> Refused {

@@ -81,6 +81,10 @@ pub(super) struct Facts {
     shards: Vec<Mutex<Shard>>,
 }
 
+/// How far the facts have been read: bytes of each shard.
+#[derive(Clone, Debug, Default)]
+pub struct FactsRead(BTreeMap<u8, u64>);
+
 #[derive(Debug, Default)]
 struct Shard {
     facts: HashMap<Resource, Fact>,
@@ -115,11 +119,14 @@ impl Facts {
         shard.facts.insert(fact.resource, fact);
     }
 
-    /// Every fact, as it stands on disk; files may have changed since.
-    pub(super) fn for_each(&self, mut visit: impl FnMut(&Fact)) -> Result<(), StoreError> {
+    /// Every fact that was written down since `read`, as it stands on disk; files may have changed
+    /// since.
+    pub(super) fn for_each_since(&self, read: &mut FactsRead, mut visit: impl FnMut(&Fact)) -> Result<(), StoreError> {
         for byte in 0..=u8::MAX {
-            let mut shard = Shard::default();
+            let read = read.0.entry(byte).or_default();
+            let mut shard = Shard { read: *read, ..Shard::default() };
             shard.read_on(&self.folder.join(format!("{byte:02x}.jsonl")))?;
+            *read = shard.read;
             shard.facts.values().for_each(&mut visit);
         }
         Ok(())
@@ -188,4 +195,34 @@ pub(super) fn append_lines(path: &Path, values: &[impl Serialize]) -> Result<(),
         lines.push(b'\n');
     }
     Ok(file.write_all(&lines)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_visited_once_and_those_of_other_processes_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, other) = (Facts::new(folder.path().to_owned()), Facts::new(folder.path().to_owned()));
+        let fact = |digit: u8| Fact {
+            resource: Resource::Artifact { tree: TreeHash::from_bytes([digit; 20]) },
+            stamp: Stamp { size: 1, mtime: 2, inode: 3, ctime: 4 },
+            strict: TreeHash::from_bytes([digit; 20]),
+            artifacts: Vec::new(),
+        };
+        let mut read = FactsRead::default();
+        let mut new = || {
+            let mut digits = Vec::new();
+            one.for_each_since(&mut read, |fact| digits.push(fact.resource.tree().as_bytes()[0])).unwrap();
+            digits
+        };
+        one.remember(fact(1));
+        other.remember(fact(2));
+        assert_eq!(new(), [1, 2]);
+        assert!(new().is_empty());
+        other.remember(fact(1));
+        other.remember(fact(3));
+        assert_eq!(new(), [1, 3]);
+    }
 }

@@ -1,6 +1,8 @@
-//! Advisory locks between processes on one cache directory, as files that come and go.
+//! Advisory locks between processes on one cache directory, as files that come and go. A file system
+//! without locks never gets here: `usage.rs` refuses it.
 
 use fs_err as fs;
+use std::fs::TryLockError;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -24,17 +26,14 @@ impl Lock {
         }
     }
 
-    /// The lock, or `None` while somebody else has it. On file systems without locks it is always
-    /// there for the taking: a second fetch of one resource is a waste, not a fault.
+    /// The lock, or `None` while somebody else has it.
     pub(super) fn try_acquire(path: &Path) -> io::Result<Option<Self>> {
         loop {
             let file = open(path)?;
             match file.try_lock() {
-                Err(std::fs::TryLockError::WouldBlock) => return Ok(None),
-                Err(std::fs::TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
-                    return Err(error);
-                }
-                _ => {}
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
             }
             if is_still(&file, path) {
                 return Ok(Some(Self { path: path.to_owned(), _file: file }));

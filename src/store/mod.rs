@@ -47,7 +47,7 @@ mod walk;
 mod wishes;
 
 pub use activity::{Action, Activity};
-pub use facts::{Fact, HeldArtifact, Stamp};
+pub use facts::{Fact, FactsRead, HeldArtifact, Stamp};
 pub use generations::{DISK, Generation, PIN, ROLLBACK, is_superseded};
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
@@ -106,6 +106,11 @@ pub enum StoreError {
     /// It is needed alone, and is not.
     #[error("another airlock uses this cache (serve, prewarm, an import): stop it first")]
     InUse,
+    /// Its file system is of no use.
+    #[error(
+        "the file system of the cache has no file locks, so two processes could harm each other: put the cache on another"
+    )]
+    NoLocks,
     /// No more room for wishes.
     #[error(
         "{MAX_WISHES} wishes are recorded here and no more are taken: export them, then remove some with `airlock request remove` or `clear`"
@@ -323,7 +328,12 @@ impl Store {
 
     /// Every fact, also about files that changed since.
     pub fn for_each_fact(&self, visit: impl FnMut(&Fact)) -> Result<(), StoreError> {
-        self.facts.for_each(visit)
+        self.for_each_fact_since(&mut FactsRead::default(), visit)
+    }
+
+    /// The facts that were written down since the last time, by other processes too.
+    pub fn for_each_fact_since(&self, read: &mut FactsRead, visit: impl FnMut(&Fact)) -> Result<(), StoreError> {
+        self.facts.for_each_since(read, visit)
     }
 
     /// Waits for nobody: the lock on a resource, or `None` while another process has it.
@@ -361,6 +371,14 @@ impl Store {
             }
         }
         Ok(Some(listing).filter(|listing| !listing.is_empty()))
+    }
+
+    /// The listing as it is to be shown: [`Store::listing`], and what that leaves out at the tree
+    /// that is published, for something may still be known of it.
+    pub fn wanted_listing(&self, flavor: Flavor) -> Result<Listing, StoreError> {
+        let mut listing = self.published_listing(flavor)?.unwrap_or_default();
+        self.listing(flavor)?.unwrap_or_default().iter().for_each(|registry| listing.set(registry));
+        Ok(listing)
     }
 
     /// A published listing as it is, also where it names what is not here.

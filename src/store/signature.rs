@@ -12,7 +12,7 @@ use std::path::Path;
 /// nanoseconds: a folder that changed so lately may change again without looking different.
 const COARSE: i64 = 2_000_000_000;
 
-/// What the listings and the folders of registries, packages and artifacts look like. Files that
+/// What the listings, the pins and the folders of registries, packages and artifacts look like. Files that
 /// came or went change it; a file that was overwritten in place does not.
 #[derive(Clone, Copy, Debug)]
 pub struct Signature {
@@ -30,7 +30,9 @@ impl Store {
         for flavor in Flavor::ALL {
             signature.add(&self.root().join(flavor.file_name()), now)?;
         }
-        signature.add(&self.root().join(".airlock/platforms"), now)?;
+        for file in [".airlock/platforms", super::PINS] {
+            signature.add(&self.root().join(file), now)?;
+        }
         for kind in Kind::ALL {
             let folder = self.root().join(kind.folder());
             signature.add(&folder, now)?;
@@ -84,6 +86,8 @@ mod tests {
         changed("a listing");
         fs::write(folder.path().join(".airlock/platforms"), "all\n").unwrap();
         changed("platforms");
+        fs::write(folder.path().join(super::super::PINS), "").unwrap();
+        changed("pins");
         // Longer than the clock of the file system is coarse cannot be waited for here.
         let old = std::time::SystemTime::now() - std::time::Duration::from_mins(1);
         let file = fs::File::open(&package).unwrap();

@@ -23,7 +23,7 @@ impl Usage {
         match file.try_lock_shared() {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => Err(StoreError::Cleaning),
-            Err(TryLockError::Error(error)) => Err(error.into()),
+            Err(TryLockError::Error(error)) => Err(refused(error)),
         }
     }
 
@@ -36,7 +36,7 @@ impl Usage {
                 Ok(()) => return Ok(Self(file)),
                 Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
                 Err(TryLockError::WouldBlock) => return Err(StoreError::InUse),
-                Err(TryLockError::Error(error)) => return Err(error.into()),
+                Err(TryLockError::Error(error)) => return Err(refused(error)),
             }
         }
     }
@@ -45,4 +45,25 @@ impl Usage {
 fn open(state: &Path) -> io::Result<std::fs::File> {
     let path = state.join("locks/use");
     Ok(fs::OpenOptions::new().create(true).truncate(false).write(true).open(path)?.into_parts().0)
+}
+
+/// Without locks two processes would mix what they write: such a file system is refused.
+fn refused(error: io::Error) -> StoreError {
+    let has_none = error.kind() == io::ErrorKind::Unsupported
+        || error.raw_os_error() == Some(rustix::io::Errno::NOLCK.raw_os_error());
+    if has_none { StoreError::NoLocks } else { error.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn a_file_system_without_locks_is_refused_in_words() {
+        for errno in [Errno::NOTSUP, Errno::NOSYS, Errno::NOLCK] {
+            assert!(matches!(refused(errno.into()), StoreError::NoLocks), "{errno}");
+        }
+        assert!(matches!(refused(Errno::IO.into()), StoreError::Io(_)));
+    }
 }

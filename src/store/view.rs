@@ -233,6 +233,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_listed_stays_with_its_record_however_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        publish(&store, 1, YOUNG * 2);
+        let listing = |number: u8| Listing::from_iter([RegistryTree { uuid: GENERAL, tree: tree(number) }]);
+        for number in 2..=20 {
+            let time = jiff::Timestamp::UNIX_EPOCH;
+            let derived = Derived { time, uuid: GENERAL, tree: tree(number), from: tree(0), packages: 1, versions: 2 };
+            let listings = [(Flavor::Plain, listing(1)), (Flavor::Eager, listing(number))];
+            store.publish_view(&[derived], &listings).unwrap();
+        }
+        assert_eq!(here(&store), [1]);
+        assert!(
+            store.derived().unwrap().iter().any(|derived| derived.tree == tree(1)),
+            "or it would pass for upstream's"
+        );
+    }
+
+    #[test]
     fn in_place_of_one_that_is_gone_the_last_other_is_listed() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();

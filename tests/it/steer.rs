@@ -3,7 +3,7 @@
 use crate::binary::{run, said, stdout};
 use crate::registries::{PATIENCE, list, published, three};
 use crate::support::{Scene, mirror};
-use airlock::mirror::{Mirror, SteerError};
+use airlock::mirror::{Mirror, Served, SteerError};
 use airlock::protocol::{Flavor, GENERAL, Listing, RegistryTree, TreeHash};
 use airlock::store::{DISK, Store};
 use std::sync::Arc;
@@ -60,6 +60,20 @@ async fn a_tree_that_cannot_be_had_is_not_published() {
     assert!(matches!(offline.pin(other.uuid, None).await, Err(SteerError::Unlisted(_))));
     assert_eq!(published(offline.store(), FLAVOR), Some(one.tree));
     assert!(offline.store().pins().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_derived_tree_is_never_published_as_if_it_were_upstreams() {
+    let (scene, [one, ..]) = three().await;
+    let mirror = mirror(&scene.configured("[view]\nshow = 'available'"));
+    follow(&scene, &mirror, one).await;
+    let [shown] = <[Served; 1]>::try_from(mirror.served(FLAVOR).unwrap()).unwrap();
+    assert_eq!(shown.derived.unwrap().from, one.tree);
+    let derived = shown.registry;
+    assert!(matches!(mirror.roll_back(derived).await, Err(SteerError::Derived { .. })));
+    assert!(matches!(mirror.pin(GENERAL, Some(derived.tree)).await, Err(SteerError::Derived { .. })));
+    assert_eq!(published(mirror.store(), FLAVOR), Some(one.tree));
+    assert!(mirror.store().pins().unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

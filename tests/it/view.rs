@@ -440,3 +440,48 @@ async fn the_listing_of_the_view_is_one_that_clients_read() {
     let text = fs::read_to_string(folder.path().join(".airlock/view/registries")).unwrap();
     assert_eq!(Listing::parse(&text).unwrap().tree(GENERAL), Some(served(&mirror).tree));
 }
+
+/// A state of General with its listing, brought as rsync does.
+fn carry_state(cache: &Path, state: &str) -> RegistryTree {
+    let mut site = Site::empty();
+    let toml = format!("name = \"General\"\nuuid = \"{GENERAL}\"\nrepo = \"{state}\"\n[packages]\n");
+    let added = site.add_registry(GENERAL, [TarEntry::file("Registry.toml", toml, false)]).unwrap();
+    let registry = RegistryTree { uuid: GENERAL, tree: added.tree() };
+    let file = cache.join(added.relative_path());
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, site.body(&added.to_string()).unwrap()).unwrap();
+    let listing: Listing = [registry].into_iter().collect();
+    fs::write(cache.join("registries"), listing.to_string()).unwrap();
+    registry
+}
+
+fn derived_from(mirror: &Mirror) -> Option<TreeHash> {
+    mirror.served(Flavor::Plain).unwrap().into_iter().next()?.derived.map(|derived| derived.from)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pinned_registry_is_derived_from_its_pin_also_when_another_tool_brings_a_newer_listing() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = carry_state(folder.path(), "one");
+    let mirror = mirror(&config(folder.path(), &[], LINUX));
+    mirror.rescan().await;
+    mirror.pin(GENERAL, None).await.unwrap();
+    let two = carry_state(folder.path(), "two");
+    mirror.rescan().await;
+    assert_eq!(derived_from(&mirror), Some(one.tree));
+    mirror.unpin(GENERAL).await.unwrap();
+    mirror.rescan().await;
+    assert_eq!(derived_from(&mirror), Some(two.tree));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_the_tarball_of_a_listing_has_come_the_one_before_is_derived() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = carry_state(folder.path(), "one");
+    crate::support::mirror(&config(folder.path(), &[], "[view]\nshow = 'full'")).rescan().await;
+    let two = carry_state(folder.path(), "two");
+    fs::remove_file(folder.path().join(Resource::from(two).relative_path())).unwrap();
+    let mirror = mirror(&config(folder.path(), &[], LINUX));
+    mirror.rescan().await;
+    assert_eq!(derived_from(&mirror), Some(one.tree), "and never shown in full");
+}

@@ -52,7 +52,7 @@ fn set(texts: &[&str]) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn asking_says_what_is_known_and_is_remembered() {
-    let scene = with(&["Greeting/1.1.0"]).await;
+    let scene = with(&["Greeting/1.1.0", "greeting-text-1"]).await;
     let folder = scene.folder.path();
     let all = ["request", "add", "Greeting", "Greeting@1.2", "Greeting@9", "Faraway.jl@0", "Fareway", "Dates"];
     let output = run(folder, &all).await;
@@ -285,7 +285,7 @@ async fn an_export_that_cannot_be_is_wrong_usage_and_writes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prewarm_of_a_request_fetches_what_is_missed_and_what_was_damaged() {
-    let inside = with(&["Greeting/1.1.0"]).await;
+    let inside = with(&["Greeting/1.1.0", "greeting-text-1"]).await;
     let (missed, lost) = (sample("Pebble/2.0.0"), sample("lantern-atlas"));
     let mirror = mirror(&inside.offline());
     mirror.store().misses().append(&[miss(missed)]).unwrap();
@@ -323,4 +323,20 @@ async fn a_prewarm_of_a_request_fetches_what_is_missed_and_what_was_damaged() {
         "{:?}",
         said(&broken)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_without_its_artifacts_is_still_wished_for() {
+    let scene = with(&["Greeting/1.1.0"]).await;
+    let mirror = mirror(&scene.offline());
+    mirror.load_names().await;
+    mirror.store().add_wishes(&["Greeting@1.1".parse().unwrap()]).unwrap();
+    let open = || mirror.open_wishes(usize::MAX).unwrap().len();
+    assert_eq!(open(), 1, "the view shows it as yanked: no resolver takes it");
+    let artifact = scene.cache().join(sample("greeting-text-1").relative_path());
+    fs::create_dir_all(artifact.parent().unwrap()).unwrap();
+    fs::write(&artifact, Site::sample().unwrap().body(&sample("greeting-text-1").to_string()).unwrap()).unwrap();
+    assert_eq!(open(), 1, "nobody has verified it yet");
+    mirror.rescan().await;
+    assert_eq!(open(), 0);
 }

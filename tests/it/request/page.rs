@@ -39,7 +39,7 @@ fn wishes(mirror: &Mirror) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_takes_a_wish_and_says_what_becomes_of_it() {
-    let scene = with(&["Greeting/1.1.0"]).await;
+    let scene = with(&["Greeting/1.1.0", "greeting-text-1"]).await;
     let airlock = served(&scene, "[server]\nprefix = '/julia/pkg'\n").await;
     let front = airlock.get("/").await.text().await.unwrap();
     for part in [
