@@ -87,7 +87,7 @@ fn judge(
     if is_old { ListedStatus::Older } else { ListedStatus::Published }
 }
 
-/// Whether all of a newer bundle of the same origin is here. Those for one destination are counted;
+/// Whether a newer bundle of the same origin is here with its registries. Those for one destination are counted;
 /// those for others were made by the same clock.
 fn is_newer(bundle: &ReceivedBundle, index: &BundleIndex) -> bool {
     let later = if bundle.destination == index.destination {
