@@ -8,6 +8,8 @@ mod bundle;
 mod check;
 mod completions;
 mod demo;
+#[cfg(test)]
+mod docs;
 mod doctor;
 mod gc;
 mod misses;
