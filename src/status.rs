@@ -32,6 +32,8 @@ pub struct Status {
     pub platforms: Vec<String>,
     /// Resources that clients asked for and that are not here.
     pub misses: usize,
+    /// What people asked for by name; some of it may be here by now.
+    pub wishes: usize,
     /// What failed verification at rest.
     pub quarantine: Totals,
     /// The last of each kind of things that were done here, newest first.
@@ -128,6 +130,7 @@ pub fn status(store: &Store) -> Result<Status, StoreError> {
         registries,
         generations,
         platforms: store.served_platforms()?,
+        wishes: store.wishes()?.len(),
         misses: store.misses().read()?.iter().filter(|miss| !store.has(&miss.resource)).count(),
         quarantine,
         activities: last_of_each(store.activities()?),

@@ -41,6 +41,7 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
     writeln!(text, "used by     {}", users(&status.used_by))?;
     writeln!(text, "platforms   {}", platforms(status))?;
     writeln!(text, "misses      {}", status.misses)?;
+    writeln!(text, "wishes      {}", status.wishes)?;
     writeln!(text, "quarantine  {}", files(status.quarantine))?;
     text.push('\n');
     text += &table(&["KIND", "FILES", "SIZE", "NOT VERIFIED YET"], &kinds(status));

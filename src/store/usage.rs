@@ -5,6 +5,11 @@ use fs_err as fs;
 use std::fs::TryLockError;
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long somebody who needs a cache alone waits for others to be done.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A lock on the whole cache directory, held while a [`super::Store`] is open. Its file stays:
 /// somebody may be waiting for it.
@@ -22,13 +27,17 @@ impl Usage {
         }
     }
 
-    /// Uses it alone.
+    /// Uses it alone. Whoever only looks is soon done, and is waited for.
     pub(super) fn alone(state: &Path) -> Result<Self, StoreError> {
         let file = open(state)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self(file)),
-            Err(TryLockError::WouldBlock) => Err(StoreError::InUse),
-            Err(TryLockError::Error(error)) => Err(error.into()),
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self(file)),
+                Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => return Err(StoreError::InUse),
+                Err(TryLockError::Error(error)) => return Err(error.into()),
+            }
         }
     }
 }

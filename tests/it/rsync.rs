@@ -357,7 +357,7 @@ async fn whoever_looks_meanwhile_sees_no_listing_of_what_is_not_there() {
     copy.succeeds(&["cache", "copy"]).await;
     let next = copy.prepare_next();
     Command::new("cp").args(["-r", "next/.", "cache/"]).current_dir(copy.folder()).status().await.unwrap();
-    let airlock = Airlock::start(&config(&copy.path("copy"), &[], "")).await;
+    let airlock = Airlock::start(&config(&copy.path("copy"), &[], "[view]\nshow = 'full'")).await;
     // As a client of the server, and as one of any web server that shows the directory.
     let look = r#"
         for flavor in registries registries.eager registries.conservative; do

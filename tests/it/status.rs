@@ -32,7 +32,9 @@ fn everything_is_counted_once() {
     let summaries: Vec<_> = found.activities.iter().map(|activity| activity.summary.as_str()).collect();
     assert_eq!(summaries, ["three", "two"]);
     assert!(found.disk.free <= found.disk.size && found.disk.size > 0);
-    assert_eq!((found.misses, found.used_by.len()), (0, 0));
+    assert_eq!((found.misses, found.wishes, found.used_by.len()), (0, 0, 0));
+    store.add_wishes(&["Faraway".parse().unwrap()]).unwrap();
+    assert_eq!(status(&store).unwrap().wishes, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -229,7 +229,7 @@ async fn an_export_is_exactly_what_is_here_lacked_and_wished_for() {
         "misses": [{"resource": missed, "name": "Pebble", "version": "2.0.0", "count": 3}],
         "wishes": ["Nobody", "Faraway@0"],
         "damaged": [{"resource": rotten}, {"resource": atlas}],
-        "received": {},
+        "received": [],
     });
     let sorted = |mut value: Value| {
         value["wishes"].as_array_mut().unwrap().sort_by_key(ToString::to_string);
