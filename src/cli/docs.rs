@@ -28,15 +28,20 @@ fn spans(prose: &str) -> Vec<String> {
     prose.split("\n\n").flat_map(of).collect()
 }
 
-/// `a [b|c D] e` says `a b e` and `a c D e`.
+/// `a [b|c D] e` says `a b e` and `a c D e`; `a b|c e` says `a b e` and `a c e`.
 fn alternatives(span: &str) -> Vec<String> {
     let span = span.replace("\\|", "|");
-    match span.split_once('[').and_then(|(before, rest)| Some((before, rest.split_once(']')?))) {
-        Some((before, (choices, after))) if !before.ends_with("--") => {
-            choices.split('|').flat_map(|choice| alternatives(&format!("{before}{choice}{after}"))).collect()
-        }
-        _ => vec![span],
-    }
+    let brackets = || {
+        let (before, rest) = span.split_once('[')?;
+        Some((before, rest.split_once(']')?))
+    };
+    let bare = || {
+        let word = span.split(' ').find(|word| word.contains('|'))?;
+        let (before, after) = span.split_once(word)?;
+        Some((before, (word, after)))
+    };
+    let Some((before, (choices, after))) = brackets().or_else(bare) else { return vec![span] };
+    choices.split('|').flat_map(|choice| alternatives(&format!("{before}{choice}{after}"))).collect()
 }
 
 /// Every command line that a document gives, and the flags that it names by themselves.
@@ -119,6 +124,7 @@ fn what_is_not_there_is_found() {
         "```console\n$ airlock bundle exprot x\n```\n",
         "as `airlock gc --sure` does",
         "with `airlock misses [list\\|exprot FILE]`",
+        "with `airlock bundle import\\|exprot FILE`",
         "with `--volume-sizes 4GiB`",
         "a span that is\n`airlock check\n--nolazy` broken",
     ];
