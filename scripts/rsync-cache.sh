@@ -229,7 +229,7 @@ main() {
     return
   fi
   say "done: $(copied), $dst has all that $src had when this began"
-  say 'a server that runs there looks for new files every 10 minutes (rescan-interval); SIGHUP makes it look now'
+  say 'a server that runs there finds them within 10 s if it shows only what is here (view-interval), else within 10 minutes (rescan-interval); SIGHUP makes it look now'
 }
 
 main "$@"

@@ -110,7 +110,9 @@ impl Import<'_> {
         imported.registries = publish(store, &bundle.index, &terms)?;
         point("import.listed");
         finish(imported, &bundle.index, store, &received);
-        imported.recorded = record(store, &bundle.index, all_here, &received)?;
+        // While the registries that it was packed with are absent it holds back none of an earlier one.
+        let lacks_registry = imported.registries.iter().any(|registry| registry.status == ListedStatus::Absent);
+        imported.recorded = record(store, &bundle.index, all_here && !lacks_registry, &received)?;
         point("import.recorded");
         Ok(None)
     }

@@ -104,8 +104,8 @@ fn is_outdated(present: &Generation, index: &BundleIndex, received: &[ReceivedBu
     origin != index.origin.to_string() && received.iter().any(is_later)
 }
 
-/// Whether all of a newer bundle of the same origin is here. Those for one destination are counted;
-/// those for others were made by the same clock.
+/// Whether a newer bundle of the same origin is here with its registries. Those for one destination
+/// are counted; those for others were made by the same clock.
 fn is_newer(bundle: &ReceivedBundle, index: &BundleIndex) -> bool {
     let later = if bundle.destination == index.destination {
         (bundle.sequence, bundle.id) != (index.sequence, index.id) && bundle.sequence >= index.sequence

@@ -61,6 +61,9 @@ pub enum VolumeProblem {
     /// The system did not give it.
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
+    /// No such file.
+    #[error("is not there")]
+    Absent,
     /// A folder, a pipe, a device.
     #[error("is not a file")]
     NotAFile,
@@ -226,8 +229,15 @@ pub fn sums(index: &BundleIndex) -> Vec<u8> {
 fn open(path: &Path) -> Result<(File, u64), VolumeProblem> {
     // Whatever lies there must not keep anybody waiting, as a pipe would.
     let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let file =
-        fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| bare(&error))?.into_file();
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => VolumeProblem::Absent,
+            _ => bare(&error).into(),
+        })?
+        .into_file();
     let metadata = file.metadata()?;
     if metadata.is_file() { Ok((file, metadata.len())) } else { Err(VolumeProblem::NotAFile) }
 }

@@ -8,6 +8,8 @@ mod bundle;
 mod check;
 mod completions;
 mod demo;
+#[cfg(test)]
+mod docs;
 mod doctor;
 mod gc;
 mod misses;
@@ -158,9 +160,8 @@ fn ensure_existing(config: &Config) -> anyhow::Result<()> {
 
 fn open_as(config: &Config, open: fn(&Path) -> Result<Store, StoreError>) -> anyhow::Result<Arc<Store>> {
     let store = open(&config.cache);
-    Ok(Arc::new(store.with_context(|| {
-        format!("cannot use the cache directory {}, which must be writable", config.cache.display())
-    })?))
+    let must = if matches!(store, Err(StoreError::Io(_))) { ", which must be writable" } else { "" };
+    Ok(Arc::new(store.with_context(|| format!("cannot use the cache directory {}{must}", config.cache.display()))?))
 }
 
 /// Files that are hashed side by side.

@@ -81,6 +81,7 @@ impl Mirror {
     /// Reads the published registries that are not loaded yet, and the artifacts that packages
     /// here name.
     pub async fn load_names(self: &Arc<Self>) {
+        self.verify_listed().await;
         let mirror = Arc::clone(self);
         if let Err(error) = blocking(move || mirror.load_names_blocking()).await.and_then(|loaded| loaded) {
             tracing::warn!("names cannot be shown: {error}");

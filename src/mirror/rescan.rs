@@ -1,8 +1,8 @@
 //! Finding what came into the cache directory another way: rsync and other tools tell nobody.
 
 use super::{Mirror, Patience, blocking};
-use crate::protocol::{Flavor, Kind, Resource};
-use crate::store::StoreError;
+use crate::protocol::{Flavor, Kind, RegistryTree, Resource};
+use crate::store::{Lookup, StoreError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -24,7 +24,6 @@ impl Mirror {
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
             let rescans = async {
-                mirror.verify_listed().await;
                 mirror.refresh_view().await;
                 mirror.load_names().await;
                 loop {
@@ -63,15 +62,19 @@ impl Mirror {
         (good, damaged)
     }
 
-    /// Verifies the registries that are listed: what they name can only be shown then.
-    async fn verify_listed(self: &Arc<Self>) {
+    /// Verifies the registries that are listed, where they were not yet: what they name can only be
+    /// shown then.
+    pub(super) async fn verify_listed(self: &Arc<Self>) {
         let store = Arc::clone(&self.store);
         let listed = blocking(move || {
             let listings = Flavor::ALL
                 .into_iter()
                 .flat_map(|flavor| [store.listing(flavor), store.view_listing(flavor).map(Some)]);
             let listings = listings.filter_map(|listing| listing.ok().flatten());
-            listings.flat_map(|listing| listing.iter().collect::<Vec<_>>()).collect::<BTreeSet<_>>()
+            let listed = listings.flat_map(|listing| listing.iter().collect::<Vec<_>>()).collect::<BTreeSet<_>>();
+            let is_unverified =
+                |registry: &RegistryTree| matches!(store.look_up(&(*registry).into()), Ok(Lookup::Unverified(_)));
+            listed.into_iter().filter(is_unverified).collect::<Vec<_>>()
         });
         for registry in listed.await.unwrap_or_default() {
             let landed = self.fly(&registry.into(), Patience::client(&self.bounds)).landed().await;

@@ -35,9 +35,6 @@ pub enum SteerError {
         /// Why.
         refusal: Refusal,
     },
-    /// Not upstream's.
-    #[error("registry {} at {} was derived here for clients; `airlock registries` lists those that were published", .0.uuid, .0.tree)]
-    Derived(RegistryTree),
     /// The cache directory.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -112,7 +109,7 @@ impl Mirror {
         brought.map_err(|refusal| SteerError::Absent { registry, refusal })?;
         let store = Arc::clone(&self.store);
         let is_here = blocking(move || store.has(&registry.into())).await.map_err(StoreError::from)?;
-        if is_here { Ok(()) } else { Err(SteerError::Derived(registry)) }
+        if is_here { Ok(()) } else { Err(SteerError::Absent { registry, refusal: Refusal::NotFound }) }
     }
 
     async fn on_listings<T: Send + 'static>(

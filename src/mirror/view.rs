@@ -147,6 +147,7 @@ impl Mirror {
         if !self.shows_available() {
             return;
         }
+        self.verify_listed().await;
         let mirror = Arc::clone(self);
         match blocking(move || mirror.build_view()).await {
             Ok(Ok(())) => {}

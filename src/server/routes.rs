@@ -130,7 +130,11 @@ async fn listing(app: &App, flavors: &[Flavor]) -> Response {
         Ok(ListingAnswer::Listing(listing)) => (headers, listing.to_string()).into_response(),
         Ok(ListingAnswer::NoFlavor) => (StatusCode::NOT_FOUND, headers, "no such flavor here\n").into_response(),
         Ok(ListingAnswer::Nothing) => {
-            let line = "this mirror has no registry yet: run `airlock prewarm`, or wait for its upstream\n";
+            let line = if app.mirror().is_offline() {
+                "this mirror has no registry yet: run `airlock bundle import`, or copy a cache here\n"
+            } else {
+                "this mirror has no registry yet: run `airlock prewarm`, or wait for its upstream\n"
+            };
             (StatusCode::SERVICE_UNAVAILABLE, headers, line).into_response()
         }
         Err(refusal) => {

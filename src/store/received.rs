@@ -29,7 +29,7 @@ pub struct ReceivedBundle {
     pub sequence: u64,
     /// Earlier numbers of which it has everything again.
     pub repeats: BTreeSet<u64>,
-    /// Whether all of its resources are here.
+    /// Whether all of its resources are here, and the registries that it publishes.
     pub complete: bool,
 }
 

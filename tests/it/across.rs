@@ -143,7 +143,7 @@ async fn by_rsync_cut_in_the_middle_and_run_again() {
         "#!/bin/sh\nPATH=${PATH#*:} command rsync \"$@\"\necho >> calls\n[ $(wc -l < calls) -lt 2 ] || kill -9 $PPID\n";
     fs::write(folder.join("bin/rsync"), cut).unwrap();
     fs::set_permissions(folder.join("bin/rsync"), PermissionsExt::from_mode(0o755)).unwrap();
-    let real = std::env::var("PATH").unwrap();
+    let real = std::env::var_os("PATH").unwrap().into_string().unwrap();
     let copy = |path: String| {
         let mut copy = tokio::process::Command::new(RSYNC);
         copy.args(["cache", "inside"]).current_dir(folder).env("PATH", path).env("TMPDIR", folder);

@@ -262,6 +262,18 @@ async fn since_a_time_or_a_generation_only_what_came_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_was_copied_here_names_what_it_packs() {
+    let scene = outside().await;
+    // rsync leaves it behind: it is another machine's.
+    fs::remove_dir_all(scene.cache().join(".airlock")).unwrap();
+    good(&scene, &["copied.tar"]).await;
+    let index = index(&unpack(&scene, &["copied.tar"]));
+    let named =
+        |kind| index.resources.iter().filter(move |entry| entry.resource.kind() == kind && entry.name.is_some());
+    assert_eq!((named(Kind::Registry).count(), named(Kind::Package).count()), (1, 4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_overlap_repeats_the_last_bundles_and_says_which() {
     let scene = outside().await;
     good(&scene, &["--to", "a", "1.tar"]).await;

@@ -188,7 +188,7 @@ async fn a_bundle_that_an_import_refuses_is_not_complete() {
 async fn what_is_no_bundle_is_2_and_one_clear_line() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("picture"), "\u{89}PNG").unwrap();
-    for (file, word) in [("none.tar", "none.tar"), ("picture", "is no volume of a bundle")] {
+    for (file, word) in [("none.tar", "none.tar is not there"), ("picture", "is no volume of a bundle")] {
         let (code, text) = said(&run(folder.path(), &["bundle", "report", file]).await);
         assert!(code == Some(2) && text.contains(word) && text.lines().count() == 1, "{text}");
     }

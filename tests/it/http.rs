@@ -271,4 +271,8 @@ async fn an_empty_upstream_gives_nothing_to_list() {
     assert_eq!(registries.status(), 503, "an empty 200 would send clients to GitHub");
     let resource = Resource::Artifact { tree: airlock::protocol::TreeHash::EMPTY };
     assert_eq!(airlock.get(&resource.to_string()).await.status(), 404);
+    airlock.stop().await;
+    let inside = Airlock::start(&scene.offline()).await.get("/registries").await;
+    assert_eq!(inside.status(), 503);
+    assert!(inside.text().await.unwrap().contains("airlock bundle import"), "there is no upstream to wait for");
 }

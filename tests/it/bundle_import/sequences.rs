@@ -145,7 +145,8 @@ async fn a_listing_that_names_what_was_derived_here_is_not_taken_for_upstreams()
     assert!(inside.is_at(1), "or it would be exported and asked for");
     let mirror = crate::support::mirror(&crate::support::config(&inside.path().join("cache"), &[], ""));
     let steered = mirror.roll_back(derived).await;
-    assert!(matches!(steered, Err(airlock::mirror::SteerError::Derived(it)) if it == derived), "{steered:?}");
+    let is_it = matches!(steered, Err(airlock::mirror::SteerError::Derived { tree, .. }) if tree == derived.tree);
+    assert!(is_it, "{steered:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,4 +202,24 @@ async fn what_a_bundle_builds_on_and_is_not_here_is_named_and_the_rest_comes() {
     let came = inside.take(1, based, &[]).await;
     assert_eq!((came.code, came.status()), (Some(1), "published"), "{}", came.said);
     assert!(came.said.contains(&absent.to_string()) && came.said.contains("airlock request export"), "{}", came.said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_bundle_publishes_the_registry_that_a_newer_one_could_not() {
+    // The newer one leaves the registry out, for it was in the one that is late.
+    let without = |mut it: Packing| {
+        it.index.builds_on.resources = it.index.resources.drain(..).map(|entry| entry.resource).collect();
+        it
+    };
+    for begun in [false, true] {
+        let inside = Inside::new();
+        if begun {
+            assert_eq!(inside.take(1, |it| it.numbered(1), &[]).await.status(), "published");
+        }
+        let newer = inside.take(2, |it| without(it.numbered(3)), &[]).await;
+        assert_eq!((newer.code, newer.status()), (Some(1), "absent"), "{}", newer.said);
+        let late = inside.take(2, |it| it.numbered(2), &[]).await;
+        assert_eq!((late.code, late.status()), (Some(0), "published"), "{}", late.said);
+        assert!(inside.is_at(2));
+    }
 }
