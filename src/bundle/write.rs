@@ -31,6 +31,9 @@ pub(super) struct Parts {
     /// What is written, and what it will be called.
     files: Vec<(PathBuf, PathBuf)>,
     folder: PathBuf,
+    /// The first of them, and with it its lock: until all have their names, no other export begins
+    /// at the same place.
+    first: Option<std::fs::File>,
 }
 
 impl Parts {
@@ -52,7 +55,7 @@ impl Parts {
         let files: Vec<_> = names.into_iter().map(|name| (part_of(&name), name)).collect();
         check_room(&folder, &files, layout)?;
         let stamps: HashMap<_, _> = hashed.iter().map(|it| (it.resource, it.stamp)).collect();
-        let mut parts = Self { files: Vec::new(), folder };
+        let mut parts = Self { files: Vec::new(), folder, first: None };
         for (number, (part, name)) in (1..=count).zip(files) {
             let file = create(&part)?;
             parts.files.push((part, name));
@@ -68,6 +71,7 @@ impl Parts {
             }
             volume.trailer()?;
             file.sync_all()?;
+            parts.first.get_or_insert(file);
         }
         Ok(parts)
     }
