@@ -8,6 +8,7 @@
 # and both end with a sync; only their ratio counts. docs/benchmarks.md has the last run.
 #
 #   BENCH_ROUNDS=3   rounds
+#   BENCH_CACHE=DIR  the cache; made if it is not there, and kept
 #   BENCH_BIN=DIR    a folder with `airlock` and `examples/`; without it, a release build
 #
 # Needs four times that size in TMPDIR, and GNU time.
@@ -29,6 +30,8 @@ fi
 bin=$(cd "$bin" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+mkdir -p "${BENCH_CACHE:=$work/made}"
+cache=$(cd "$BENCH_CACHE" && pwd)
 cd "$work"
 
 make_cache() {
@@ -36,7 +39,7 @@ make_cache() {
   # The same libraries each time, about 20 MB of them.
   mapfile -t libraries < <(find -L /usr/lib -name '*.so*' -type f -size +200k -size -6M 2>/dev/null | sort -u | head -n 400)
   [ ${#libraries[@]} -gt 20 ] || die 'too few libraries below /usr/lib to make artifacts of'
-  mkdir -p cache/artifact one/lib
+  mkdir -p "$cache/artifact" one/lib
   while [ "$bytes" -lt $((gigabytes * 1000000000)) ]; do
     number=$((number + 1))
     rm -f one/lib/*
@@ -53,10 +56,10 @@ make_cache() {
     local tree
     tree=$("$bin/examples/tree_hash" packed | cut -d ' ' -f 1)
     bytes=$((bytes + $(stat -c %s packed)))
-    mv packed "cache/artifact/$tree"
+    mv packed "$cache/artifact/$tree"
   done
   rm -rf one
-  "$bin/airlock" verify --cache cache >&2
+  "$bin/airlock" verify --cache "$cache" >&2
 }
 
 # seconds NAME COMMAND...: its time, and its memory in NAME.kb
@@ -72,19 +75,22 @@ seconds() {
 ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f\n", a / b }'; }
 middle() { sort -n "$1" | awk '{ v[NR] = $1 } END { printf "%s | %s | %s", v[1], v[int((NR + 1) / 2)], v[NR] }'; }
 
-say "making a cache of $gigabytes GB"
-make_cache
-files=$(find cache/artifact -type f | wc -l)
+if [ ! -d "$cache/artifact" ]; then
+  say "making a cache of $gigabytes GB"
+  make_cache
+fi
+files=$(find "$cache/artifact" -type f | wc -l)
 for round in $(seq "$rounds"); do
   rm -rf ours.tar theirs.tar sums ours theirs
   # Once over all files, so that neither side is the first to read them from the disk.
-  cat cache/artifact/* >/dev/null
-  ours=$(seconds export "$bin/airlock" bundle export --cache cache ours.tar)
-  theirs=$(seconds tar sh -c 'tar -C cache -cf theirs.tar artifact && sha256sum cache/artifact/* > sums && sync -f theirs.tar')
+  cat "$cache"/artifact/* >/dev/null
+  ours=$(seconds export "$bin/airlock" bundle export --cache "$cache" ours.tar)
+  # shellcheck disable=SC2016  # $0 is for the inner shell
+  theirs=$(seconds tar sh -c 'tar -C "$0" -cf theirs.tar artifact && (cd "$0" && sha256sum artifact/*) > sums && sync -f theirs.tar' "$cache")
   ratio "$ours" "$theirs" >>export.ratio
   say "round $round: export $ours s, tar and sha256sum $theirs s"
   ours=$(seconds import "$bin/airlock" bundle import --cache ours ours.tar)
-  theirs=$(seconds untar sh -c 'mkdir theirs && tar -C theirs -xf theirs.tar && sed "s,cache/,theirs/," sums | sha256sum -c --quiet && sync -f theirs')
+  theirs=$(seconds untar sh -c 'mkdir theirs && tar -C theirs -xf theirs.tar && (cd theirs && sha256sum -c --quiet ../sums) && sync -f theirs')
   ratio "$ours" "$theirs" >>import.ratio
   say "round $round: import $ours s, tar and sha256sum $theirs s"
 done

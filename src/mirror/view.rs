@@ -269,8 +269,9 @@ impl Mirror {
         })
     }
 
-    /// The platforms that are served: as configured, else as prewarm was asked for, else as prewarm would be. What is no platform
-    /// is passed over: a typing error in a file must not keep the mirror from serving.
+    /// The platforms that are served: as configured, else as prewarm was asked for, else as prewarm
+    /// would be. What is no platform is passed over: a typing error in a file must not keep the mirror
+    /// from serving.
     pub fn served_platforms(&self) -> Result<Platforms, StoreError> {
         let names = match &self.view.platforms {
             Some(configured) => configured.clone(),
