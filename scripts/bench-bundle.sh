@@ -9,7 +9,7 @@
 #
 #   BENCH_ROUNDS=3   rounds
 #   BENCH_CACHE=DIR  the cache; made if it is not there, and kept
-#   BENCH_BIN=DIR    a folder with `airlock` and `examples/`; without it, a release build
+#   BENCH_BIN=DIR    a folder with `airlock`; without it, a release build
 #
 # Needs four times that size in TMPDIR, and GNU time.
 set -euo pipefail
@@ -25,7 +25,7 @@ die() { say "ERROR: $*"; exit 1; }
 bin=${BENCH_BIN:-}
 if [ -z "$bin" ]; then
   bin=${CARGO_TARGET_DIR:-target}/release
-  cargo build --release --locked --bin airlock --example tree_hash
+  cargo build --release --locked
 fi
 bin=$(cd "$bin" && pwd)
 work=$(mktemp -d)
@@ -34,31 +34,39 @@ mkdir -p "${BENCH_CACHE:=$work/made}"
 cache=$(cd "$BENCH_CACHE" && pwd)
 cd "$work"
 
+# Sixty archives of libraries, each packed once, and in each artifact one of them and a file of its
+# own: two gzip members are one tarball. What it is to be called, `airlock verify` says.
 make_cache() {
-  local bytes=0 number=0 libraries
-  # The same libraries each time, about 20 MB of them.
+  local bytes=0 number=0 base libraries taken at file
   mapfile -t libraries < <(find -L /usr/lib -name '*.so*' -type f -size +200k -size -6M 2>/dev/null | sort -u | head -n 400)
   [ ${#libraries[@]} -gt 20 ] || die 'too few libraries below /usr/lib to make artifacts of'
-  mkdir -p "$cache/artifact" one/lib
-  while [ "$bytes" -lt $((gigabytes * 1000000000)) ]; do
-    number=$((number + 1))
-    rm -f one/lib/*
-    local taken=0 at=$((number * 7))
+  mkdir -p "$cache/artifact" bases
+  for base in $(seq 60); do
+    mkdir -p one/lib
+    taken=0 at=$((base * 7))
     while [ "$taken" -lt 20000000 ]; do
-      local file=${libraries[$((at % ${#libraries[@]}))]}
-      cp "$file" "one/lib/$at.so"
+      file=${libraries[$((at % ${#libraries[@]}))]}
+      cp -L "$file" "one/lib/$at.so"
       taken=$((taken + $(stat -Lc %s "$file")))
       at=$((at + 1))
     done
-    echo "$number" >one/number
-    tar -C one -cf - --sort=name --owner=0 --group=0 --mtime=@0 . | gzip -1 >packed
-    # Its name is its hash.
-    local tree
-    tree=$("$bin/examples/tree_hash" packed | cut -d ' ' -f 1)
-    bytes=$((bytes + $(stat -c %s packed)))
-    mv packed "$cache/artifact/$tree"
+    # Without its two blocks of zeros another archive can follow.
+    tar -C one -b 1 --format=ustar --owner=0 --group=0 --mtime=@0 -cf one.tar lib
+    truncate -s -1024 one.tar
+    gzip -1 <one.tar >"bases/$base"
+    rm -rf one
   done
-  rm -rf one
+  while [ "$bytes" -lt $((gigabytes * 1000000000)) ]; do
+    number=$((number + 1))
+    file=$cache/artifact/$(printf '%040x' "$number")
+    echo "$number" >number
+    { cat "bases/$((number % 60 + 1))"; tar -b 1 --format=ustar --owner=0 --group=0 --mtime=@0 -cf - number | gzip -1; } >"$file"
+    bytes=$((bytes + $(stat -c %s "$file")))
+  done
+  rm -rf bases
+  "$bin/airlock" verify --cache "$cache" --json >found.json && die 'the made names are right, which cannot be'
+  sed -n 's/.*"problem": "its tree hash is \([0-9a-f]*\)".*/\1/p; s/.*"quarantine": "\(.*\)".*/\1/p' found.json |
+    while read -r tree && read -r file; do mv "$file" "$cache/artifact/$tree"; done
   "$bin/airlock" verify --cache "$cache" >&2
 }
 
