@@ -1,11 +1,10 @@
 //! What was done to this cache, when: a few lines a day, for `airlock status` and for people.
 
-use super::StoreError;
-use super::facts::{append_lines, whole_lines};
-use fs_err as fs;
+use super::lines::{append_lines, read_lines};
+use super::{Store, StoreError};
 use serde::{Deserialize, Serialize};
-use std::io::{self, BufReader};
-use std::path::Path;
+
+const FILE: &str = ".airlock/activity.jsonl";
 
 /// Something that was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,19 +39,17 @@ pub enum Action {
     Registry,
 }
 
-pub(super) fn read(path: &Path) -> Result<Vec<Activity>, StoreError> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
-    let mut all = Vec::new();
-    for line in whole_lines(BufReader::new(file)) {
-        all.extend(serde_json::from_slice::<Activity>(&line?));
+impl Store {
+    /// What was done to this cache, oldest first.
+    pub fn activities(&self) -> Result<Vec<Activity>, StoreError> {
+        read_lines(&self.root.join(FILE))
     }
-    Ok(all)
-}
 
-pub(super) fn append(path: &Path, activity: &Activity) -> Result<(), StoreError> {
-    append_lines(path, std::slice::from_ref(activity))
+    /// Writes down what was done. A disk that is too full for one line must not fail what was done.
+    pub fn note(&self, what: Action, complete: bool, summary: String) {
+        let activity = Activity { time: jiff::Timestamp::now(), what, summary, complete };
+        if let Err(error) = append_lines(&self.root.join(FILE), &[activity]) {
+            tracing::warn!("cannot write down what was done: {error}");
+        }
+    }
 }

@@ -5,12 +5,13 @@
 //! rebuildable; a line that cannot be read costs a verification, no more.
 
 use super::StoreError;
+use super::lines::{append_lines, whole_lines};
 use crate::protocol::{Resource, TreeHash};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io::{self, BufReader, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -166,35 +167,6 @@ impl Shard {
         }
         Ok(())
     }
-}
-
-/// Lines with their newline; a last line without one is still being written.
-pub(super) fn whole_lines(mut reader: impl BufRead) -> impl Iterator<Item = io::Result<Vec<u8>>> {
-    std::iter::from_fn(move || {
-        let mut line = Vec::new();
-        match reader.read_until(b'\n', &mut line) {
-            Ok(_) if line.ends_with(b"\n") => Some(Ok(line)),
-            Ok(_) => None,
-            Err(error) => Some(Err(error)),
-        }
-    })
-}
-
-/// Appends lines in one write, so that two processes never mix theirs. A line that a crash cut
-/// short is closed first: it must not swallow the next.
-pub(super) fn append_lines(path: &Path, values: &[impl Serialize]) -> Result<(), StoreError> {
-    let mut file = fs::OpenOptions::new().create(true).append(true).read(true).open(path)?;
-    let length = file.metadata()?.len();
-    let mut last = [b'\n'];
-    if length > 0 {
-        file.file().read_exact_at(&mut last, length - 1)?;
-    }
-    let mut lines = if last == *b"\n" { Vec::new() } else { vec![b'\n'] };
-    for value in values {
-        serde_json::to_writer(&mut lines, value).map_err(io::Error::from)?;
-        lines.push(b'\n');
-    }
-    Ok(file.write_all(&lines)?)
 }
 
 #[cfg(test)]

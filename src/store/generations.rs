@@ -1,12 +1,7 @@
 //! The log of registry generations: which trees were published here, when, and from which source.
 
-use super::StoreError;
-use super::facts::{append_lines, whole_lines};
 use crate::protocol::{Flavor, TreeHash, Uuid};
-use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use std::io::{self, BufReader};
-use std::path::Path;
 
 /// The source of a generation that somebody put back with `airlock registries rollback`.
 pub const ROLLBACK: &str = "rollback";
@@ -69,23 +64,6 @@ pub fn is_superseded(
             .filter(|entry| !entry.is_by_hand())
             .any(|entry| latest(&entry.source) == published && went_on(&entry.source))
         || (was_before && present.is_some_and(|present| outranks(&present.source)))
-}
-
-pub(super) fn read(path: &Path) -> Result<Vec<Generation>, StoreError> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
-    let mut log = Vec::new();
-    for line in whole_lines(BufReader::new(file)) {
-        log.extend(serde_json::from_slice::<Generation>(&line?));
-    }
-    Ok(log)
-}
-
-pub(super) fn append(path: &Path, generation: &Generation) -> Result<(), StoreError> {
-    append_lines(path, std::slice::from_ref(generation))
 }
 
 #[cfg(test)]

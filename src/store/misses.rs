@@ -3,13 +3,13 @@
 //! One append-only file of increments, which any number of processes may append to; reading it
 //! adds them up. No user name and no client address is ever written.
 
-use super::facts::{append_lines, whole_lines};
+use super::lines::{append_lines, for_each_line};
 use super::{Lock, StoreError};
 use crate::protocol::Resource;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// Most distinct misses that are kept; the ones not seen for longest go first.
@@ -122,19 +122,11 @@ impl MissLedger {
 
     /// All misses, the one seen last first.
     pub fn read(&self) -> Result<Vec<Miss>, StoreError> {
-        let file = match fs::File::open(&self.file) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error.into()),
-        };
         let mut misses = HashMap::<Resource, Miss>::new();
-        for line in whole_lines(BufReader::new(file)) {
-            let Ok(miss) = serde_json::from_slice::<Miss>(&line?) else { continue };
-            match misses.entry(miss.resource) {
-                std::collections::hash_map::Entry::Occupied(mut known) => known.get_mut().add(miss),
-                std::collections::hash_map::Entry::Vacant(free) => drop(free.insert(miss)),
-            }
-        }
+        for_each_line(&self.file, |miss: Miss| match misses.entry(miss.resource) {
+            std::collections::hash_map::Entry::Occupied(mut known) => known.get_mut().add(miss),
+            std::collections::hash_map::Entry::Vacant(free) => drop(free.insert(miss)),
+        })?;
         let mut misses: Vec<_> = misses.into_values().collect();
         misses.sort_by(|a, b| b.last.cmp(&a.last).then_with(|| a.resource.cmp(&b.resource)));
         misses.truncate(KEPT);

@@ -32,6 +32,8 @@ mod bundles;
 mod facts;
 mod generations;
 mod julias;
+mod lines;
+mod listings;
 mod lock;
 mod misses;
 mod platforms;
@@ -40,6 +42,7 @@ mod quarantine;
 mod received;
 mod remove;
 mod signature;
+mod site;
 mod stage;
 mod usage;
 mod view;
@@ -59,7 +62,7 @@ pub use view::Derived;
 pub use wishes::RecordedWish;
 
 use crate::exchange::MAX_WISHES;
-use crate::protocol::{Flavor, Kind, Listing, RegistryTree, Resource, TreeHash, Uuid};
+use crate::protocol::{Kind, Resource, TreeHash};
 use facts::Facts;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
@@ -69,10 +72,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use usage::Usage;
 
-/// Registries that stay at one tree.
-const PINS: &str = ".airlock/pins";
-/// Which cache this is.
-const SITE: &str = ".airlock/site";
 /// The layout that this version reads and writes.
 pub const FORMAT: &str = "1";
 
@@ -342,114 +341,6 @@ impl Store {
         Ok(Lock::try_acquire(&self.root.join(".airlock/locks").join(name))?)
     }
 
-    /// The lock on the listings and the generations log; waits for it.
-    pub fn lock_listings(&self) -> Result<Lock, StoreError> {
-        Ok(Lock::acquire(&self.root.join(".airlock/locks/listings"))?)
-    }
-
-    /// A published listing. Pinned registries are at their pins, also when another tool has
-    /// replaced the file. A registry whose tarball is not here, because it was damaged or has not
-    /// arrived yet, is at the last tree before that is here; without one it is left out.
-    pub fn listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
-        let Some(mut listing) = self.published_listing(flavor)? else { return Ok(None) };
-        for pin in self.pins()?.iter() {
-            if listing.tree(pin.uuid).is_some() && self.has(&pin.into()) {
-                listing.set(pin);
-            }
-        }
-        let absent: Vec<_> = listing.iter().filter(|&registry| !self.has(&registry.into())).collect();
-        if !absent.is_empty() {
-            let log = self.generations()?;
-            for registry in absent {
-                let mut earlier =
-                    log.iter().rev().filter(|entry| (entry.uuid, entry.flavor) == (registry.uuid, flavor));
-                let mut trees = earlier.by_ref().map(|entry| RegistryTree { uuid: entry.uuid, tree: entry.tree });
-                match trees.find(|&registry| self.has(&registry.into())) {
-                    Some(earlier) => listing.set(earlier),
-                    None => listing.retain(|listed| listed != registry),
-                }
-            }
-        }
-        Ok(Some(listing).filter(|listing| !listing.is_empty()))
-    }
-
-    /// The listing as it is to be shown: [`Store::listing`], and what that leaves out at the tree
-    /// that is published, for something may still be known of it.
-    pub fn wanted_listing(&self, flavor: Flavor) -> Result<Listing, StoreError> {
-        let mut listing = self.published_listing(flavor)?.unwrap_or_default();
-        self.listing(flavor)?.unwrap_or_default().iter().for_each(|registry| listing.set(registry));
-        Ok(listing)
-    }
-
-    /// A published listing as it is, also where it names what is not here.
-    pub fn published_listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
-        read_listing(&self.root.join(flavor.file_name()))
-    }
-
-    /// Publishes a listing. Hold [`Store::lock_listings`] from reading the old one until then.
-    pub fn publish_listing(&self, flavor: Flavor, listing: &Listing) -> Result<(), StoreError> {
-        let mut staged = self.stage()?;
-        staged.write_all(listing.to_string().as_bytes())?;
-        crate::fault::point("listing.staged");
-        publish::replace(&staged, &self.root.join(flavor.file_name()))?;
-        crate::fault::point("listing.renamed");
-        Ok(())
-    }
-
-    /// The log of registry generations.
-    pub fn generations(&self) -> Result<Vec<Generation>, StoreError> {
-        generations::read(&self.root.join(".airlock/generations/log.jsonl"))
-    }
-
-    /// Appends to the log of registry generations.
-    pub fn append_generation(&self, generation: &Generation) -> Result<(), StoreError> {
-        generations::append(&self.root.join(".airlock/generations/log.jsonl"), generation)?;
-        crate::fault::point("generations.appended");
-        Ok(())
-    }
-
-    /// The registries that stay at one tree, whatever is published after it.
-    pub fn pins(&self) -> Result<Listing, StoreError> {
-        Ok(read_listing(&self.root.join(PINS))?.unwrap_or_default())
-    }
-
-    /// Replaces the pins. Hold [`Store::lock_listings`] from reading the old ones until then.
-    pub fn set_pins(&self, pins: &Listing) -> Result<(), StoreError> {
-        self.replace(&self.root.join(PINS), pins.to_string().as_bytes())
-    }
-
-    /// Which cache this is: a random uuid, made when it is first asked for.
-    pub fn site(&self) -> Result<Uuid, StoreError> {
-        let _lock = Lock::acquire(&self.root.join(".airlock/locks/site"))?;
-        match fs::read_to_string(self.root.join(SITE)) {
-            Ok(text) if text.trim().parse::<Uuid>().is_ok() => Ok(text.trim().parse().map_err(io::Error::other)?),
-            Ok(_) => self.make_site(),
-            Err(error) if is_absent(&error) => self.make_site(),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn make_site(&self) -> Result<Uuid, StoreError> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-        let site = Uuid::from_random(bytes);
-        self.replace(&self.root.join(SITE), format!("{site}\n").as_bytes())?;
-        Ok(site)
-    }
-
-    /// What was done to this cache, oldest first.
-    pub fn activities(&self) -> Result<Vec<Activity>, StoreError> {
-        activity::read(&self.root.join(".airlock/activity.jsonl"))
-    }
-
-    /// Writes down what was done. A disk that is too full for one line must not fail what was done.
-    pub fn note(&self, what: Action, complete: bool, summary: String) {
-        let activity = Activity { time: jiff::Timestamp::now(), what, summary, complete };
-        if let Err(error) = activity::append(&self.root.join(".airlock/activity.jsonl"), &activity) {
-            tracing::warn!("cannot write down what was done: {error}");
-        }
-    }
-
     /// Bytes that may still be written to the disk of the cache.
     pub fn free_bytes(&self) -> Result<u64, StoreError> {
         let disk = rustix::fs::statvfs(&self.root).map_err(io::Error::from)?;
@@ -465,14 +356,6 @@ impl Store {
     /// over; a folder that cannot be read is an error.
     pub fn resources(&self, kind: Kind) -> impl Iterator<Item = Result<Resource, StoreError>> + use<> {
         walk::resources(&self.root, kind)
-    }
-}
-
-fn read_listing(path: &Path) -> Result<Option<Listing>, StoreError> {
-    match fs::read(path) {
-        Ok(text) => Ok(Some(Listing::salvage(&String::from_utf8_lossy(&text)))),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,12 +1,11 @@
 //! Which bundles arrived here: what tells a gap in their numbers, and an older one from a newer.
 
-use super::facts::{append_lines, whole_lines};
-use super::{Store, StoreError, is_absent};
+use super::lines::{append_lines, read_lines};
+use super::{Store, StoreError};
 use crate::protocol::Uuid;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::io::BufReader;
 
 const BUNDLES: &str = ".airlock/bundles";
 const RECEIVED: &str = ".airlock/bundles/received.jsonl";
@@ -57,16 +56,7 @@ impl ReceivedBundle {
 impl Store {
     /// The bundles that arrived here, oldest first.
     pub fn received_bundles(&self) -> Result<Vec<ReceivedBundle>, StoreError> {
-        let file = match fs::File::open(self.root().join(RECEIVED)) {
-            Ok(file) => file,
-            Err(error) if is_absent(&error) => return Ok(Vec::new()),
-            Err(error) => return Err(error.into()),
-        };
-        let mut all = Vec::new();
-        for line in whole_lines(BufReader::new(file)) {
-            all.extend(serde_json::from_slice::<ReceivedBundle>(&line?));
-        }
-        Ok(all)
+        read_lines(&self.root().join(RECEIVED))
     }
 
     /// Writes down that a bundle arrived.

@@ -30,7 +30,7 @@ impl Store {
         for flavor in Flavor::ALL {
             signature.add(&self.root().join(flavor.file_name()), now)?;
         }
-        for file in [".airlock/platforms", super::PINS] {
+        for file in [".airlock/platforms", super::listings::PINS] {
             signature.add(&self.root().join(file), now)?;
         }
         for kind in Kind::ALL {
@@ -86,7 +86,7 @@ mod tests {
         changed("a listing");
         fs::write(folder.path().join(".airlock/platforms"), "all\n").unwrap();
         changed("platforms");
-        fs::write(folder.path().join(super::super::PINS), "").unwrap();
+        fs::write(folder.path().join(super::super::listings::PINS), "").unwrap();
         changed("pins");
         // Longer than the clock of the file system is coarse cannot be waited for here.
         let old = std::time::SystemTime::now() - std::time::Duration::from_mins(1);

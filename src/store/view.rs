@@ -4,13 +4,14 @@
 //! nobody takes it for upstream's: tarballs, the listings that name them, and a record of what each
 //! was derived from. All of it can be made again.
 
-use super::facts::whole_lines;
-use super::{Fact, Lock, Staged, Stamp, Store, StoreError, is_absent, publish, read_listing};
+use super::lines::read_lines;
+use super::listings::read_listing;
+use super::{Fact, Lock, Staged, Stamp, Store, StoreError, is_absent, publish};
 use crate::protocol::{Flavor, Listing, RegistryTree, Resource, TreeHash, Uuid};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -50,16 +51,7 @@ impl Store {
 
     /// What was derived and is still kept, oldest first.
     pub fn derived(&self) -> Result<Vec<Derived>, StoreError> {
-        let file = match fs::File::open(self.view("derived.jsonl")) {
-            Ok(file) => file,
-            Err(error) if is_absent(&error) => return Ok(Vec::new()),
-            Err(error) => return Err(error.into()),
-        };
-        let mut derived = Vec::new();
-        for line in whole_lines(BufReader::new(file)) {
-            derived.extend(serde_json::from_slice::<Derived>(&line?));
-        }
-        Ok(derived)
+        read_lines(&self.view("derived.jsonl"))
     }
 
     /// The listing of the view, without what is not here. In place of a derived registry that is

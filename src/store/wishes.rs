@@ -3,13 +3,12 @@
 //! A file of increments like the ledger of misses; reading it adds them up. No user name and no
 //! client address is ever written.
 
-use super::facts::{append_lines, whole_lines};
-use super::{Lock, Store, StoreError, is_absent};
+use super::lines::{append_lines, for_each_line};
+use super::{Lock, Store, StoreError};
 use crate::exchange::{MAX_WISHES, Wish};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::io::BufReader;
 
 const FILE: &str = ".airlock/wishes/wishes.jsonl";
 /// Bytes of increments beyond which the file is added up and written anew. All the wishes that are
@@ -32,19 +31,13 @@ pub struct RecordedWish {
 impl Store {
     /// All wishes, the one asked for last first.
     pub fn wishes(&self) -> Result<Vec<RecordedWish>, StoreError> {
-        let file = match fs::File::open(self.root().join(FILE)) {
-            Ok(file) => file,
-            Err(error) if is_absent(&error) => return Ok(Vec::new()),
-            Err(error) => return Err(error.into()),
-        };
         let mut wishes = HashMap::<Wish, RecordedWish>::new();
-        for line in whole_lines(BufReader::new(file)) {
-            let Ok(later) = serde_json::from_slice::<RecordedWish>(&line?) else { continue };
+        for_each_line(&self.root().join(FILE), |later: RecordedWish| {
             let known = wishes.entry(later.wish.clone()).or_insert(RecordedWish { count: 0, ..later.clone() });
             known.first = known.first.min(later.first);
             known.last = known.last.max(later.last);
             known.count = known.count.saturating_add(later.count);
-        }
+        })?;
         let mut wishes: Vec<_> = wishes.into_values().collect();
         wishes.sort_by(|a, b| b.last.cmp(&a.last).then_with(|| a.wish.cmp(&b.wish)));
         Ok(wishes)

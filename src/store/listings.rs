@@ -1,0 +1,97 @@
+//! Which registries are published: the listings, the log of their generations, and the pins.
+
+use super::lines::{append_lines, read_lines};
+use super::{Generation, Lock, Store, StoreError, is_absent, publish};
+use crate::protocol::{Flavor, Listing, RegistryTree};
+use fs_err as fs;
+use std::path::Path;
+
+/// Registries that stay at one tree.
+pub(super) const PINS: &str = ".airlock/pins";
+/// The generations.
+const LOG: &str = ".airlock/generations/log.jsonl";
+
+impl Store {
+    /// The lock on the listings and the generations log; waits for it.
+    pub fn lock_listings(&self) -> Result<Lock, StoreError> {
+        Ok(Lock::acquire(&self.root.join(".airlock/locks/listings"))?)
+    }
+
+    /// A published listing. Pinned registries are at their pins, also when another tool has
+    /// replaced the file. A registry whose tarball is not here, because it was damaged or has not
+    /// arrived yet, is at the last tree before that is here; without one it is left out.
+    pub fn listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
+        let Some(mut listing) = self.published_listing(flavor)? else { return Ok(None) };
+        for pin in self.pins()?.iter() {
+            if listing.tree(pin.uuid).is_some() && self.has(&pin.into()) {
+                listing.set(pin);
+            }
+        }
+        let absent: Vec<_> = listing.iter().filter(|&registry| !self.has(&registry.into())).collect();
+        if !absent.is_empty() {
+            let log = self.generations()?;
+            for registry in absent {
+                let earlier = log.iter().rev().filter(|entry| (entry.uuid, entry.flavor) == (registry.uuid, flavor));
+                let mut trees = earlier.map(|entry| RegistryTree { uuid: entry.uuid, tree: entry.tree });
+                match trees.find(|&registry| self.has(&registry.into())) {
+                    Some(earlier) => listing.set(earlier),
+                    None => listing.retain(|listed| listed != registry),
+                }
+            }
+        }
+        Ok(Some(listing).filter(|listing| !listing.is_empty()))
+    }
+
+    /// The listing as it is to be shown: [`Store::listing`], and what that leaves out at the tree
+    /// that is published, for something may still be known of it.
+    pub fn wanted_listing(&self, flavor: Flavor) -> Result<Listing, StoreError> {
+        let mut listing = self.published_listing(flavor)?.unwrap_or_default();
+        self.listing(flavor)?.unwrap_or_default().iter().for_each(|registry| listing.set(registry));
+        Ok(listing)
+    }
+
+    /// A published listing as it is, also where it names what is not here.
+    pub fn published_listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
+        read_listing(&self.root.join(flavor.file_name()))
+    }
+
+    /// Publishes a listing. Hold [`Store::lock_listings`] from reading the old one until then.
+    pub fn publish_listing(&self, flavor: Flavor, listing: &Listing) -> Result<(), StoreError> {
+        let mut staged = self.stage()?;
+        staged.write_all(listing.to_string().as_bytes())?;
+        crate::fault::point("listing.staged");
+        publish::replace(&staged, &self.root.join(flavor.file_name()))?;
+        crate::fault::point("listing.renamed");
+        Ok(())
+    }
+
+    /// The log of registry generations.
+    pub fn generations(&self) -> Result<Vec<Generation>, StoreError> {
+        read_lines(&self.root.join(LOG))
+    }
+
+    /// Appends to the log of registry generations.
+    pub fn append_generation(&self, generation: &Generation) -> Result<(), StoreError> {
+        append_lines(&self.root.join(LOG), std::slice::from_ref(generation))?;
+        crate::fault::point("generations.appended");
+        Ok(())
+    }
+
+    /// The registries that stay at one tree, whatever is published after it.
+    pub fn pins(&self) -> Result<Listing, StoreError> {
+        Ok(read_listing(&self.root.join(PINS))?.unwrap_or_default())
+    }
+
+    /// Replaces the pins. Hold [`Store::lock_listings`] from reading the old ones until then.
+    pub fn set_pins(&self, pins: &Listing) -> Result<(), StoreError> {
+        self.replace(&self.root.join(PINS), pins.to_string().as_bytes())
+    }
+}
+
+pub(super) fn read_listing(path: &Path) -> Result<Option<Listing>, StoreError> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(Listing::salvage(&String::from_utf8_lossy(&text)))),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
