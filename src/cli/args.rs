@@ -6,7 +6,7 @@ use super::doctor::DoctorArgs;
 use super::gc::GcArgs;
 use super::registries::RegistriesArgs;
 use super::status::StatusArgs;
-use crate::config::{LogFormat, PrewarmSettings, RequestSettings, Settings, Show, ViewSettings};
+use crate::config::{LogFormat, PrewarmSettings, RequestSettings, Settings, Show, UpstreamSettings, ViewSettings};
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -238,8 +238,8 @@ pub(super) struct DemoArgs {
 }
 
 impl Upstream {
-    pub(super) fn setting(&self) -> Option<Vec<String>> {
-        some(&self.upstream)
+    pub(super) fn setting(&self) -> Option<Vec<UpstreamSettings>> {
+        some(&self.upstream).map(|urls| urls.into_iter().map(UpstreamSettings::from).collect())
     }
 }
 

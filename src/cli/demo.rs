@@ -3,13 +3,12 @@
 
 use super::serve::{listen, stop_signal};
 use super::{Outcome, print, say};
-use crate::config::{Config, Show, View};
+use crate::config::{Config, Show, Upstream, View};
 use crate::mirror::Mirror;
 use crate::prewarm::{self, Report, Request, Status};
 use crate::protocol::{Resource, Uuid};
 use crate::sample::{SampleUpstream, Site};
 use crate::server::{self, App};
-use crate::source::{PackageServer, Source};
 use crate::store::Store;
 use crate::tree::hash_tar_gz;
 use anyhow::{Context as _, ensure};
@@ -85,9 +84,9 @@ async fn fill(config: &Config, folder: &Path) -> anyhow::Result<Report> {
     let manifests = folder.join("manifests");
     fs_err::create_dir_all(&manifests)?;
     MANIFESTS.extract(&manifests)?;
-    let config = Config { upstreams: vec![upstream.url()], offline: false, ..config.clone() };
-    let servers = PackageServer::all(&config.upstreams, &config.mirror)?;
-    let sources = servers.into_iter().map(|server| Arc::new(server) as Arc<dyn Source>).collect();
+    let upstreams = vec![Upstream::new(&upstream.url(), &config.mirror)?];
+    let config = Config { upstreams, registries: Vec::new(), offline: false, ..config.clone() };
+    let sources = crate::source::all(&config)?;
     let mirror = Arc::new(Mirror::new(Arc::new(Store::open(&config.cache)?), sources, &config));
     let report = prewarm::run(Arc::clone(&mirror), Request::new(vec![manifests], &config)?, &()).await;
     mirror.close().await;

@@ -24,7 +24,7 @@ mod verify;
 
 use crate::closure::InputReport;
 use crate::config::{Config, ConfigError, DEFAULT_FILE, LogFormat, LogLevel, Settings};
-use crate::source::{PackageServer, Source};
+use crate::source::Source;
 use crate::store::{Store, StoreError};
 use anyhow::Context as _;
 use args::{Args, Command};
@@ -182,8 +182,7 @@ fn complain<'r>(inputs: impl IntoIterator<Item = &'r InputReport>) {
 }
 
 fn sources(config: &Config) -> anyhow::Result<Vec<Arc<dyn Source>>> {
-    let servers = PackageServer::all(&config.upstreams, &config.mirror)?;
-    Ok(servers.into_iter().map(|server| Arc::new(server) as Arc<dyn Source>).collect())
+    Ok(crate::source::all(config)?)
 }
 
 /// Writes data. A reader that has gone away is no fault of ours.

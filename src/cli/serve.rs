@@ -1,7 +1,7 @@
 //! `airlock serve`.
 
 use super::{Outcome, open_store, sources};
-use crate::config::{Config, without_credentials};
+use crate::config::Config;
 use crate::julia::Platforms;
 use crate::mirror::Mirror;
 use crate::protocol::Flavor;
@@ -27,7 +27,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
     match config.upstreams.as_slice() {
         [] => tracing::info!(cache, "serving at http://{address}, offline"),
         upstreams => {
-            let names: Vec<_> = upstreams.iter().map(|url| without_credentials(url)).collect();
+            let names: Vec<_> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
             tracing::info!(cache, "serving at http://{address}, fetching from {}", names.join(", "));
         }
     }

@@ -5,12 +5,15 @@
 //! `airlock.example.toml` shows every key with its default and is held to this by a test.
 
 mod settings;
+mod sources;
 
 pub use settings::{
-    BundleSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings, RequestSettings,
-    ServerSettings, Settings, Show, Span, ViewSettings,
+    BundleSettings, FallbackSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings,
+    RegistrySettings, RequestSettings, ServerSettings, Settings, Show, Span, UpstreamSettings, ViewSettings, When,
 };
+pub use sources::{Fallback, GitRegistry, Proxy, TokenFrom, Upstream, without_credentials};
 
+use sources::upstream_url;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,9 +31,12 @@ pub struct Config {
     pub cache: PathBuf,
     /// Address and port to serve at.
     pub listen: SocketAddr,
-    /// Package servers in order, each with a scheme and without a trailing slash. Empty when
-    /// offline.
-    pub upstreams: Vec<String>,
+    /// Package servers in order. Empty when offline.
+    pub upstreams: Vec<Upstream>,
+    /// Private registries from git. Empty when offline.
+    pub registries: Vec<GitRegistry>,
+    /// What is tried last.
+    pub fallback: Fallback,
     /// Whether offline by decision.
     pub offline: bool,
     /// How to log.
@@ -166,6 +172,9 @@ pub enum ConfigError {
     /// An upstream that is no address.
     #[error("{0:?} is not an http:// or https:// address")]
     Upstream(String),
+    /// A registry that is no repository.
+    #[error("{0:?} is not the address of a git repository")]
+    Registry(String),
     /// A bound that cannot work.
     #[error("{0}")]
     Bound(&'static str),
@@ -175,12 +184,18 @@ impl Config {
     /// Merges: `flags` (with the environment) over `file` over the defaults.
     pub fn new(flags: Settings, file: Settings) -> Result<Self, ConfigError> {
         let offline = flags.offline.or(file.offline).unwrap_or(false);
-        let upstreams = flags.upstream.or(file.upstream).unwrap_or_else(|| vec![DEFAULT_UPSTREAM.to_owned()]);
-        let upstreams = upstreams.iter().map(|upstream| upstream_url(upstream)).collect::<Result<Vec<_>, _>>()?;
+        let mirror = Mirror::new(&file.mirror);
+        let upstreams = flags.upstream.or(file.upstream).unwrap_or_else(|| vec![DEFAULT_UPSTREAM.to_owned().into()]);
+        let upstreams = upstreams.into_iter().map(|upstream| Upstream::from_settings(upstream, &mirror));
+        let upstreams = upstreams.collect::<Result<Vec<_>, _>>()?;
+        let registries = file.registry.unwrap_or_default().into_iter().map(GitRegistry::from_settings);
+        let registries = registries.collect::<Result<Vec<_>, _>>()?;
         let config = Self {
             cache: flags.cache.or(file.cache).unwrap_or_else(|| PathBuf::from("cache")),
             listen: flags.listen.or(file.listen).unwrap_or((Ipv4Addr::LOCALHOST, 8000).into()),
             upstreams: if offline { Vec::new() } else { upstreams },
+            registries: if offline { Vec::new() } else { registries },
+            fallback: Fallback::new(&file.fallback),
             offline,
             log: flags.log.or(file.log).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level),
@@ -190,7 +205,7 @@ impl Config {
             bundle: Bundle::new(flags.bundle, file.bundle),
             site_name: flags.request.name.or(file.request.name),
             server: Server::new(file.server)?,
-            mirror: Mirror::new(&file.mirror),
+            mirror,
             view: View::new(flags.view, file.view, offline),
             limits: Limits::new(&file.limits),
         };
@@ -221,28 +236,6 @@ impl Config {
         }
         Ok(self)
     }
-}
-
-/// Adds `https://` where no scheme is given and strips trailing slashes, as Pkg does with
-/// `JULIA_PKG_SERVER` (`PlatformEngines.jl`, `pkg_server`).
-fn upstream_url(text: &str) -> Result<String, ConfigError> {
-    let (scheme, rest) = text.trim().split_once("://").unwrap_or(("https", text.trim()));
-    let rest = rest.trim_end_matches('/');
-    let plain = rest.bytes().all(|byte| byte.is_ascii_graphic()) && !rest.contains(['?', '#']);
-    if !matches!(scheme, "http" | "https") || rest.is_empty() || rest.starts_with('/') || !plain {
-        return Err(ConfigError::Upstream(without_credentials(text)));
-    }
-    Ok(format!("{scheme}://{rest}"))
-}
-
-/// An address without the user and password that may stand in it (`https://user:word@host`): what
-/// may be logged, written to the cache and shown.
-pub fn without_credentials(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(_, rest)| url.split_at(url.len() - rest.len()));
-    let end = rest.find('/').unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    format!("{scheme}{host}{path}")
 }
 
 impl Prewarm {
@@ -321,7 +314,11 @@ impl Limits {
 }
 
 fn span(setting: Option<Span>, default_ms: u64) -> Duration {
-    setting.map_or(Duration::from_millis(default_ms), |span| span.0)
+    span_or(setting, Duration::from_millis(default_ms))
+}
+
+fn span_or(setting: Option<Span>, default: Duration) -> Duration {
+    setting.map_or(default, |span| span.0)
 }
 
 #[cfg(test)]
@@ -340,7 +337,10 @@ mod tests {
         let flags = Settings { cache: Some("flag".into()), ..Settings::default() };
         let config = Config::new(flags, file("cache = 'file'\njobs = 3\n").unwrap()).unwrap();
         assert_eq!((config.cache, config.jobs), (PathBuf::from("flag"), Some(3)));
-        assert_eq!(config.upstreams, [DEFAULT_UPSTREAM]);
+        assert_eq!(
+            config.upstreams.iter().map(|upstream| upstream.url.as_str()).collect::<Vec<_>>(),
+            [DEFAULT_UPSTREAM]
+        );
     }
 
     #[test]
@@ -381,6 +381,32 @@ mod tests {
     }
 
     #[test]
+    fn upstreams_are_addresses_or_tables() {
+        let text = "upstream = ['pkg.example.org']";
+        let config = Config::new(Settings::default(), file(text).unwrap()).unwrap();
+        let [upstream] = &config.upstreams[..] else { panic!("{config:?}") };
+        assert_eq!((upstream.url.as_str(), upstream.public), ("https://pkg.example.org", true));
+        assert_eq!(upstream.idle_timeout, config.mirror.idle_timeout);
+        let text = "[[upstream]]\nurl = 'http://a:1'\npublic = false\nidle-timeout = '1m'\ntoken-env = 'T'\n\
+                    client-certificate = 'c.pem'\nproxy = 'none'\n[[upstream]]\nurl = 'u:p@b'\n";
+        let config = Config::new(Settings::default(), file(text).unwrap()).unwrap();
+        let [a, b] = &config.upstreams[..] else { panic!("{config:?}") };
+        assert_eq!((a.public, a.idle_timeout, &a.proxy), (false, Duration::from_mins(1), &Proxy::Direct));
+        assert_eq!(a.token, Some(TokenFrom::Environment("T".to_owned())));
+        assert_eq!(a.client_certificate, Some(("c.pem".into(), "c.pem".into())));
+        assert_eq!((b.url.as_str(), b.name.as_str()), ("https://u:p@b", "https://b"));
+    }
+
+    #[test]
+    fn registries_are_repositories() {
+        let text = "[[registry]]\ngit = 'https://me:word@git.example.org/R.git'\nbranch = 'main'\n";
+        let config = Config::new(Settings::default(), file(text).unwrap()).unwrap();
+        assert_eq!(config.registries[0].name, "https://git.example.org/R.git");
+        let bad = file("[[registry]]\ngit = '--upload-pack=x'").unwrap();
+        assert!(matches!(Config::new(Settings::default(), bad), Err(ConfigError::Registry(_))));
+    }
+
+    #[test]
     fn bounds_that_cannot_work_are_refused() {
         for text in [
             "jobs = 0",
@@ -388,6 +414,10 @@ mod tests {
             "[prewarm]\nattempts = 0",
             "[mirror]\nrescan-interval = '0s'",
             "[server]\nstall-timeout = '0s'",
+            "[[upstream]]\nurl = 'h'\nidle-timeout = '0s'",
+            "[[upstream]]\nurl = 'h'\nconcurrency = 0",
+            "[[upstream]]\nurl = 'h'\nclient-key = 'k'",
+            "[[upstream]]\nurl = 'h'\ntoken-file = 'f'\ntoken-env = 'E'",
         ] {
             assert!(
                 matches!(Config::new(Settings::default(), file(text).unwrap()), Err(ConfigError::Bound(_))),

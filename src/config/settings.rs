@@ -17,8 +17,12 @@ pub struct Settings {
     pub cache: Option<PathBuf>,
     /// Address and port to serve at.
     pub listen: Option<SocketAddr>,
-    /// Package servers, asked in this order; without a scheme, https.
-    pub upstream: Option<Vec<String>>,
+    /// Package servers, asked in this order: addresses, or tables with all that is known of them.
+    pub upstream: Option<Vec<UpstreamSettings>>,
+    /// `[[registry]]`: private registries, from git.
+    pub registry: Option<Vec<RegistrySettings>>,
+    /// `[fallback]`
+    pub fallback: FallbackSettings,
     /// Ask no upstream, ever.
     pub offline: Option<bool>,
     /// How to log.
@@ -43,6 +47,136 @@ pub struct Settings {
     pub view: ViewSettings,
     /// `[limits]`
     pub limits: LimitSettings,
+}
+
+/// A package server: an address, or `[[upstream]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "UpstreamForm")]
+pub struct UpstreamSettings {
+    /// The address; without a scheme, https.
+    pub url: String,
+    /// Whether anybody else runs it, so that private names must not be asked of it.
+    pub public: Option<bool>,
+    /// Longest wait for a connection.
+    pub connect_timeout: Option<Span>,
+    /// Longest wait for the first byte.
+    pub first_byte_timeout: Option<Span>,
+    /// Longest wait for the next byte.
+    pub idle_timeout: Option<Span>,
+    /// A file with the bearer token.
+    pub token_file: Option<PathBuf>,
+    /// An environment variable with the bearer token.
+    pub token_env: Option<String>,
+    /// A PEM file with certificate authorities that are trusted too.
+    pub ca_file: Option<PathBuf>,
+    /// A PEM file with the client's certificate.
+    pub client_certificate: Option<PathBuf>,
+    /// A PEM file with its key, if it is not in the same file.
+    pub client_key: Option<PathBuf>,
+    /// The HTTP proxy to go through; `none` for none, whatever the environment says.
+    pub proxy: Option<String>,
+    /// Requests at one time.
+    pub concurrency: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "an address, or a table with a url")]
+enum UpstreamForm {
+    Address(String),
+    Table(Box<UpstreamTable>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct UpstreamTable {
+    url: String,
+    public: Option<bool>,
+    connect_timeout: Option<Span>,
+    first_byte_timeout: Option<Span>,
+    idle_timeout: Option<Span>,
+    token_file: Option<PathBuf>,
+    token_env: Option<String>,
+    ca_file: Option<PathBuf>,
+    client_certificate: Option<PathBuf>,
+    client_key: Option<PathBuf>,
+    proxy: Option<String>,
+    concurrency: Option<usize>,
+}
+
+impl From<UpstreamForm> for UpstreamSettings {
+    fn from(form: UpstreamForm) -> Self {
+        match form {
+            UpstreamForm::Address(url) => url.into(),
+            UpstreamForm::Table(table) => {
+                let UpstreamTable {
+                    url,
+                    public,
+                    connect_timeout,
+                    first_byte_timeout,
+                    idle_timeout,
+                    token_file,
+                    token_env,
+                    ca_file,
+                    client_certificate,
+                    client_key,
+                    proxy,
+                    concurrency,
+                } = *table;
+                Self {
+                    url,
+                    public,
+                    connect_timeout,
+                    first_byte_timeout,
+                    idle_timeout,
+                    token_file,
+                    token_env,
+                    ca_file,
+                    client_certificate,
+                    client_key,
+                    proxy,
+                    concurrency,
+                }
+            }
+        }
+    }
+}
+
+impl From<String> for UpstreamSettings {
+    fn from(url: String) -> Self {
+        Self { url, ..Self::default() }
+    }
+}
+
+/// `[[registry]]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RegistrySettings {
+    /// The repository: https, ssh, file, git, or `user@host:path`.
+    pub git: String,
+    /// The branch; unset, the one that the repository points to.
+    pub branch: Option<String>,
+}
+
+/// `[fallback]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FallbackSettings {
+    /// The repositories that registries name, for packages that no package server has.
+    pub git: Option<When>,
+    /// The addresses that packages name, for artifacts that no package server has.
+    pub download: Option<When>,
+}
+
+/// When a fall-back is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// Never.
+    Never,
+    /// In a prewarm, which has time; not while a client waits.
+    Prewarm,
+    /// While a client waits too.
+    Always,
 }
 
 /// `[prewarm]`
@@ -158,7 +292,7 @@ pub enum Show {
 }
 
 /// A duration written as `500ms`, `15s` or `2m`.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Span(pub Duration);
 

@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use super::{Mirror, blocking, lock};
 use crate::fault;
 use crate::protocol::Resource;
-use crate::source::Fault;
+use crate::source::{Fault, Wanted};
 use crate::store::{Lock, Lookup, OpenFile, Stamp, StoreError};
 use std::fs::File;
 use std::sync::Arc;
@@ -167,7 +167,7 @@ impl Mirror {
             return Err(Fault::Connect("this upstream was out of reach a moment ago".to_owned()).into());
         }
         let _probe = (admission == Admission::Probe).then(|| Probe(self, index));
-        let result = self.attempt(flight, source.as_ref(), patience).await;
+        let result = self.attempt(flight, source.as_ref(), &Wanted::new(flight.resource), patience).await;
         match &result {
             Ok(_) => self.memory.succeeded(index, &flight.resource),
             Err(Failed::Here(_)) => {}

@@ -10,7 +10,7 @@ use super::writer::Writer;
 use super::{Mirror, blocking};
 use crate::fault;
 use crate::protocol::Resource;
-use crate::source::{Answer, Fault, Resume, Source};
+use crate::source::{Answer, Fault, Resume, Source, Wanted};
 use crate::store::{Staged, StoreError};
 use crate::tree::{Contents, TreeError};
 use futures_util::stream::StreamExt;
@@ -55,9 +55,10 @@ impl Mirror {
         &self,
         flight: &Flight,
         source: &dyn Source,
+        wanted: &Wanted,
         patience: Patience,
     ) -> Result<Landed, Failed> {
-        let answer = within(patience.deadline(flight.started), source.fetch(&flight.resource, None));
+        let answer = within(patience.deadline(flight.started), source.fetch(wanted, None));
         let store = Arc::clone(&self.store);
         // Staged while the source is thinking: what comes then does not wait for it.
         let (answer, staged) = futures_util::future::join(answer, blocking(move || store.stage())).await;
@@ -68,7 +69,7 @@ impl Mirror {
         if !flight.begin(staged.file(), answer.length, 0) {
             return Err(Fault::Broken("clients already have bytes of another answer".to_owned()).into());
         }
-        let landed = self.land(flight, source, answer, Writer::new(staged), patience).await;
+        let landed = self.land(flight, (source, wanted), answer, Writer::new(staged), patience).await;
         if landed.is_err() {
             flight.abandon();
         }
@@ -78,12 +79,12 @@ impl Mirror {
     async fn land(
         &self,
         flight: &Flight,
-        source: &dyn Source,
+        from: (&dyn Source, &Wanted),
         answer: Answer,
         writer: Writer,
         patience: Patience,
     ) -> Result<Landed, Failed> {
-        let (staged, contents) = self.receive(flight, source, answer, writer, patience).await?;
+        let (staged, contents) = self.receive(flight, from, answer, writer, patience).await?;
         judge(&flight.resource, &contents).map_err(Fault::Content)?;
         self.publish(flight.resource, staged, contents).await
     }
@@ -92,7 +93,7 @@ impl Mirror {
     async fn receive(
         &self,
         flight: &Flight,
-        source: &dyn Source,
+        (source, wanted): (&dyn Source, &Wanted),
         mut answer: Answer,
         mut writer: Writer,
         patience: Patience,
@@ -115,7 +116,7 @@ impl Mirror {
                 return Err(broken.into());
             }
             let resume = Resume { at: written, etag: etag.clone() };
-            let asked = source.fetch(&flight.resource, Some(&resume));
+            let asked = source.fetch(wanted, Some(&resume));
             let resumed = within(patience.deadline(Instant::now()), asked).await.ok_or_else(|| too_late(patience))?;
             answer = match resumed {
                 Ok(answer) if (answer.start, answer.length, &answer.etag) == (written, length, &etag) => answer,

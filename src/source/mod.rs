@@ -1,29 +1,102 @@
-//! Where a missing resource may come from. So far: package servers.
+//! Where a missing resource may come from: package servers; more stand behind the same trait.
 //!
 //! A source only fetches. It never sees the cache directory and never judges content: the mirror
 //! verifies everything against the name that was asked for, whatever a redirect led to.
 
 mod package_server;
 
-pub use package_server::PackageServer;
+pub use package_server::{ClientError, PackageServer};
 
+use crate::config::Config;
 use crate::protocol::{Flavor, Listing, Resource};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// All sources of a configuration, in the order in which they are asked; none when offline.
+pub fn all(config: &Config) -> Result<Vec<Arc<dyn Source>>, ClientError> {
+    let servers = PackageServer::all(&config.upstreams)?;
+    Ok(servers.into_iter().map(|server| Arc::new(server) as Arc<dyn Source>).collect())
+}
+
+/// Sources are asked in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// A private registry, for what only it has.
+    Private,
+    /// A package server.
+    Server,
+    /// Where packages and artifacts were before any package server had them. Needs the
+    /// [`Origins`] of what is wanted.
+    Fallback,
+}
+
+/// A resource with what is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name.
+    pub resource: Resource,
+    /// Where it comes from in the first place; empty unless a [`Rank::Fallback`] is asked.
+    pub origins: Origins,
+}
+
+impl Wanted {
+    /// A resource of which nothing else is known.
+    pub fn new(resource: Resource) -> Self {
+        Self { resource, origins: Origins::default() }
+    }
+}
+
+/// Where a resource comes from in the first place, as registries and packages here say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origins {
+    /// Of a package: the repositories with its sources.
+    pub repositories: Vec<Repository>,
+    /// Of an artifact: the tarballs that it was made from.
+    pub downloads: Vec<Download>,
+}
+
+/// A repository with the sources of a package (`Package.toml`). Untrusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repository {
+    /// The package's name.
+    pub name: String,
+    /// The version that the registry has at the wanted tree.
+    pub version: Option<String>,
+    /// Its address.
+    pub url: String,
+    /// The folder whose tree a version is; the root if there is none.
+    pub subdir: Option<String>,
+}
+
+/// A tarball of an artifact (`download` in an `Artifacts.toml`). Untrusted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Download {
+    /// Its address.
+    pub url: String,
+    /// The SHA-256 of its bytes.
+    pub sha256: [u8; 32],
+}
 
 /// A place that resources come from.
 pub trait Source: Send + Sync + fmt::Debug {
     /// What it is called in logs, ledgers and answers.
     fn name(&self) -> &str;
 
+    /// When it is asked.
+    fn rank(&self) -> Rank;
+
+    /// Whether anybody else runs it, so that private names must not be asked of it.
+    fn is_public(&self) -> bool;
+
     /// Its listing of registries; [`Fault::NotFound`] where it does not know the flavor.
     fn listing(&self, flavor: Flavor) -> BoxFuture<'_, Result<Listing, Fault>>;
 
     /// Starts to fetch a resource, or goes on with one.
-    fn fetch<'a>(&'a self, resource: &'a Resource, resume: Option<&'a Resume>) -> BoxFuture<'a, Result<Answer, Fault>>;
+    fn fetch<'a>(&'a self, wanted: &'a Wanted, resume: Option<&'a Resume>) -> BoxFuture<'a, Result<Answer, Fault>>;
 }
 
 /// Where a broken download goes on.

@@ -1,8 +1,8 @@
 //! A package server as a source: `https://pkg.julialang.org`, another airlock, or a static copy of
 //! a cache directory.
 
-use super::{Answer, Fault, Resume, Source};
-use crate::config;
+use super::{Answer, Fault, Rank, Resume, Source, Wanted};
+use crate::config::Upstream;
 use crate::protocol::{Flavor, Listing, Resource};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -22,6 +22,7 @@ pub struct PackageServer {
     url: String,
     /// Without them.
     name: String,
+    is_public: bool,
     client: reqwest::Client,
     first_byte_timeout: Duration,
     idle_timeout: Duration,
@@ -33,24 +34,28 @@ pub struct PackageServer {
 pub struct ClientError(#[source] reqwest::Error);
 
 impl PackageServer {
-    /// One package server for each URL, in order.
-    pub fn all(urls: &[String], bounds: &config::Mirror) -> Result<Vec<Self>, ClientError> {
+    /// The package servers of a configuration, in order.
+    pub fn all(upstreams: &[Upstream]) -> Result<Vec<Self>, ClientError> {
         // A second call finds a provider in place, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        upstreams.iter().map(Self::new).collect()
+    }
+
+    fn new(upstream: &Upstream) -> Result<Self, ClientError> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("airlock/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(bounds.connect_timeout)
+            .connect_timeout(upstream.connect_timeout)
             .default_headers(headers())
             .build()
             .map_err(ClientError)?;
-        let server = |url: &String| Self {
-            url: url.clone(),
-            name: config::without_credentials(url),
-            client: client.clone(),
-            first_byte_timeout: bounds.first_byte_timeout,
-            idle_timeout: bounds.idle_timeout,
-        };
-        Ok(urls.iter().map(server).collect())
+        Ok(Self {
+            url: upstream.url.clone(),
+            name: upstream.name.clone(),
+            is_public: upstream.public,
+            client,
+            first_byte_timeout: upstream.first_byte_timeout,
+            idle_timeout: upstream.idle_timeout,
+        })
     }
 
     async fn get(&self, path: &str, headers: HeaderMap) -> Result<Response, Fault> {
@@ -109,6 +114,14 @@ impl Source for PackageServer {
         &self.name
     }
 
+    fn rank(&self) -> Rank {
+        Rank::Server
+    }
+
+    fn is_public(&self) -> bool {
+        self.is_public
+    }
+
     fn listing(&self, flavor: Flavor) -> BoxFuture<'_, Result<Listing, Fault>> {
         // It is one line for each registry: a source that lets it drip must not keep the others
         // from being asked.
@@ -120,8 +133,8 @@ impl Source for PackageServer {
         .boxed()
     }
 
-    fn fetch<'a>(&'a self, resource: &'a Resource, resume: Option<&'a Resume>) -> BoxFuture<'a, Result<Answer, Fault>> {
-        self.get_resource(resource, resume).boxed()
+    fn fetch<'a>(&'a self, wanted: &'a Wanted, resume: Option<&'a Resume>) -> BoxFuture<'a, Result<Answer, Fault>> {
+        self.get_resource(&wanted.resource, resume).boxed()
     }
 }
 

@@ -22,7 +22,7 @@ use std::thread;
 pub use error::TreeError;
 pub use header::{BLOCK as TAR_BLOCK, Header as TarHeader, parse as read_tar_header};
 pub use limits::Limits;
-pub use write::{TarEntry, WriteError, write_tar_gz};
+pub use write::{Hashes, TarEntry, TarGzWriter, WriteError, write_tar_gz};
 
 use crate::protocol::TreeHash;
 use archive::Archive;

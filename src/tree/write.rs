@@ -6,13 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
-use std::io::{self, Write};
+use std::fmt;
+use std::io::{self, Read, Write};
 
+use flate2::write::GzEncoder;
 use flate2::{Compression, GzBuilder};
 
 use super::header::{BLOCK, checksum};
 use super::nodes::{Leaf, Tree};
-use super::object::{Mode, blob_hash};
+use super::object::{BlobHasher, Mode, ObjectHash, blob_hash};
 use crate::protocol::TreeHash;
 
 /// One file, link or directory to be written.
@@ -51,8 +53,16 @@ impl TarEntry {
 pub enum WriteError {
     /// The output failed.
     #[error("cannot write the tarball")]
-    Write(#[from] io::Error),
-    /// An entry that no client would unpack.
+    Write(#[source] io::Error),
+    /// The content of a file could not be read.
+    #[error("cannot read {path:?}")]
+    Read {
+        /// The path, with replacement characters if not UTF-8.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// An entry that no client would unpack, or that is not in its place.
     #[error("cannot put {path:?} into a tarball: {what}")]
     Entry {
         /// The path, with replacement characters if not UTF-8.
@@ -70,32 +80,175 @@ pub fn write_tar_gz(
     out: impl Write,
     level: u32,
 ) -> Result<TreeHash, WriteError> {
-    let nodes = sorted(entries)?;
-    let builder = GzBuilder::new().mtime(0).operating_system(255);
-    let mut gzip = builder.write(out, Compression::new(level.min(9)));
-    let mut tree = Tree::new(usize::MAX);
-    for (path, node) in &nodes {
-        write_node(&mut gzip, path, node)?;
-        let put = match leaf(node) {
-            Some(leaf) => tree.put_leaf(path, leaf),
-            None => tree.put_directory(path),
-        };
-        put.map_err(|_| refuse(path, "a parent is a symbolic link"))?;
+    let mut writer = TarGzWriter::new(out, level);
+    for (path, node) in &sorted(entries)? {
+        match node {
+            Node::Directory => writer.directory(path)?,
+            Node::Symlink { target } => writer.symlink(path, target)?,
+            Node::File { contents, executable } => {
+                writer.file(path, *executable, contents.len() as u64, &mut &contents[..])?;
+            }
+        }
     }
-    gzip.write_all(&[0; 2 * BLOCK])?;
-    gzip.finish()?;
-    Ok(tree.hashes().0)
+    writer.finish().map(|(_, hashes)| hashes.strict)
+}
+
+/// The hashes of a tree that was written; see [`Contents`](super::Contents).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hashes {
+    /// Of all there is.
+    pub strict: TreeHash,
+    /// Without `.git` and without empty directories.
+    pub lenient: TreeHash,
+}
+
+/// Writes a gzip tarball entry by entry, so that no content is ever held, and hashes it as a git
+/// tree on the way.
+///
+/// Entries come in git's order: depth first, siblings by their names with a `/` after those of
+/// directories, every directory before what is in it. So the same tree gives the same bytes.
+pub struct TarGzWriter<W: Write> {
+    gzip: GzEncoder<W>,
+    tree: Tree,
+    /// The path of the last entry, with a `/` after that of a directory.
+    last: Vec<u8>,
+}
+
+impl<W: Write> TarGzWriter<W> {
+    /// `level` is gzip's, 0 to 9.
+    pub fn new(out: W, level: u32) -> Self {
+        let builder = GzBuilder::new().mtime(0).operating_system(255);
+        let gzip = builder.write(out, Compression::new(level.min(9)));
+        Self { gzip, tree: Tree::new(usize::MAX), last: Vec::new() }
+    }
+
+    /// A directory; its parent must have come.
+    pub fn directory(&mut self, path: &[u8]) -> Result<(), WriteError> {
+        self.place(path, b"/")?;
+        self.tree.put_directory(path).map_err(|_| refuse(path, MISFIT))?;
+        self.ensure_new(path)?;
+        let name = [path, b"/"].concat();
+        self.header(&Header { path: &name, link: b"", mode: 0o755, size: 0, type_flag: b'5' })
+    }
+
+    /// A symbolic link.
+    pub fn symlink(&mut self, path: &[u8], target: &[u8]) -> Result<(), WriteError> {
+        if target.is_empty() || target.contains(&0) {
+            return Err(refuse(path, "a bad link target"));
+        }
+        self.place(path, b"")?;
+        self.leaf(path, Mode::Symlink, blob_hash(target))?;
+        self.header(&Header { path, link: target, mode: 0o755, size: 0, type_flag: b'2' })
+    }
+
+    /// A regular file, of which `contents` gives exactly `size` bytes: one that grew or shrank
+    /// meanwhile is refused.
+    pub fn file(
+        &mut self,
+        path: &[u8],
+        executable: bool,
+        size: u64,
+        contents: &mut dyn Read,
+    ) -> Result<(), WriteError> {
+        self.place(path, b"")?;
+        let mode = if executable { 0o755 } else { 0o644 };
+        self.header(&Header { path, link: b"", mode, size, type_flag: b'0' })?;
+        let mut hasher = BlobHasher::new(size);
+        let mut buffer = vec![0; COPY.min(usize::try_from(size).unwrap_or(COPY).saturating_add(1))];
+        let mut written = 0;
+        loop {
+            let read = match contents.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read.map_err(|source| WriteError::Read { path: shown(path), source })?,
+            };
+            let bytes = buffer.get(..read).unwrap_or_default();
+            written += bytes.len() as u64;
+            if written > size || (bytes.is_empty() && written < size) {
+                return Err(refuse(path, "it changed while it was read"));
+            }
+            if bytes.is_empty() {
+                break;
+            }
+            hasher.update(bytes);
+            self.gzip.write_all(bytes).map_err(WriteError::Write)?;
+        }
+        self.pad(size)?;
+        self.leaf(path, Mode::file(executable), hasher.finish())
+    }
+
+    /// The output, which is not flushed, and what was written to it.
+    pub fn finish(mut self) -> Result<(W, Hashes), WriteError> {
+        self.gzip.write_all(&[0; 2 * BLOCK]).map_err(WriteError::Write)?;
+        let (strict, lenient) = self.tree.hashes();
+        Ok((self.gzip.finish().map_err(WriteError::Write)?, Hashes { strict, lenient }))
+    }
+
+    /// Whether this path may come now.
+    fn place(&mut self, path: &[u8], end: &[u8]) -> Result<(), WriteError> {
+        check(path).map_err(|what| refuse(path, what))?;
+        let key = [path, end].concat();
+        let parent = path.iter().rposition(|byte| *byte == b'/').map(|at| &key[..=at]);
+        if key <= self.last || parent.is_some_and(|parent| !self.last.starts_with(parent)) {
+            return Err(refuse(path, "it is not in git's order, or it is there twice"));
+        }
+        self.last = key;
+        Ok(())
+    }
+
+    fn leaf(&mut self, path: &[u8], mode: Mode, hash: ObjectHash) -> Result<(), WriteError> {
+        let leaf = Leaf { mode, linkable: false, hash, kept: None };
+        self.tree.put_leaf(path, leaf).map_err(|_| refuse(path, MISFIT))?;
+        self.ensure_new(path)
+    }
+
+    fn ensure_new(&self, path: &[u8]) -> Result<(), WriteError> {
+        if self.tree.replaced() { Err(refuse(path, MISFIT)) } else { Ok(()) }
+    }
+
+    fn header(&mut self, header: &Header<'_>) -> Result<(), WriteError> {
+        let records = pax_records(header.path, header.link, header.size);
+        if !records.is_empty() {
+            let size = records.len() as u64;
+            let pax = Header { path: b"pax_header", link: b"", mode: 0o644, size, type_flag: b'x' };
+            self.gzip
+                .write_all(&pax.block())
+                .and_then(|()| self.gzip.write_all(&records))
+                .map_err(WriteError::Write)?;
+            self.pad(size)?;
+        }
+        self.gzip.write_all(&header.block()).map_err(WriteError::Write)
+    }
+
+    fn pad(&mut self, size: u64) -> Result<(), WriteError> {
+        let used = usize::try_from(size % BLOCK as u64).unwrap_or_default();
+        let rest = if used == 0 { &[][..] } else { [0; BLOCK].get(used..).unwrap_or_default() };
+        self.gzip.write_all(rest).map_err(WriteError::Write)
+    }
+}
+
+impl<W: Write> fmt::Debug for TarGzWriter<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TarGzWriter").field("last", &String::from_utf8_lossy(&self.last)).finish_non_exhaustive()
+    }
+}
+
+/// Bytes of a file in memory at one time.
+const COPY: usize = 64 << 10;
+const MISFIT: &str = "a file, a link and a directory share a name";
+
+fn shown(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
 }
 
 fn refuse(path: &[u8], what: &'static str) -> WriteError {
-    WriteError::Entry { path: String::from_utf8_lossy(path).into_owned(), what }
+    WriteError::Entry { path: shown(path), what }
 }
 
-/// All nodes by path, parents included; bytewise order puts a parent before its children.
-fn sorted(entries: impl IntoIterator<Item = TarEntry>) -> Result<BTreeMap<Vec<u8>, Node>, WriteError> {
+/// All nodes by path, parents included, in git's order.
+fn sorted(entries: impl IntoIterator<Item = TarEntry>) -> Result<Vec<(Vec<u8>, Node)>, WriteError> {
     let mut nodes = BTreeMap::new();
     for TarEntry { path, node } in entries {
-        check(&path, &node).map_err(|what| refuse(&path, what))?;
+        check(&path).map_err(|what| refuse(&path, what))?;
         match nodes.entry(path) {
             Slot::Vacant(slot) => drop(slot.insert(node)),
             Slot::Occupied(slot) if *slot.get() == Node::Directory && node == Node::Directory => {}
@@ -105,6 +258,12 @@ fn sorted(entries: impl IntoIterator<Item = TarEntry>) -> Result<BTreeMap<Vec<u8
     for parent in missing_parents(&nodes)? {
         nodes.insert(parent, Node::Directory);
     }
+    let mut nodes: Vec<_> = nodes.into_iter().collect();
+    nodes.sort_by_cached_key(
+        |(path, node)| {
+            if *node == Node::Directory { [path.as_slice(), b"/"].concat() } else { path.clone() }
+        },
+    );
     Ok(nodes)
 }
 
@@ -129,51 +288,14 @@ fn missing_parents(nodes: &BTreeMap<Vec<u8>, Node>) -> Result<Vec<Vec<u8>>, Writ
     Ok(missing)
 }
 
-fn check(path: &[u8], node: &Node) -> Result<(), &'static str> {
+fn check(path: &[u8]) -> Result<(), &'static str> {
     if path.contains(&0) {
         return Err("a NUL in the path");
     }
     if path.split(|byte| *byte == b'/').any(|part| matches!(part, b"" | b"." | b"..")) {
         return Err("an empty, . or .. component");
     }
-    match node {
-        Node::Symlink { target } if target.is_empty() || target.contains(&0) => Err("a bad link target"),
-        _ => Ok(()),
-    }
-}
-
-fn leaf(node: &Node) -> Option<Leaf> {
-    let (mode, hash) = match node {
-        Node::Directory => return None,
-        Node::File { contents, executable } => (Mode::file(*executable), blob_hash(contents)),
-        Node::Symlink { target } => (Mode::Symlink, blob_hash(target)),
-    };
-    Some(Leaf { mode, linkable: false, hash, kept: None })
-}
-
-fn write_node(out: &mut impl Write, path: &[u8], node: &Node) -> io::Result<()> {
-    let directory = [path, b"/"].concat();
-    let (path, link, mode, contents, type_flag): (&[u8], &[u8], u32, &[u8], u8) = match node {
-        Node::Directory => (&directory, b"", 0o755, b"", b'5'),
-        Node::Symlink { target } => (path, target, 0o755, b"", b'2'),
-        Node::File { contents, executable } => (path, b"", if *executable { 0o755 } else { 0o644 }, contents, b'0'),
-    };
-    let size = contents.len() as u64;
-    let records = pax_records(path, link, size);
-    if !records.is_empty() {
-        let header =
-            Header { path: b"pax_header", link: b"", mode: 0o644, size: records.len() as u64, type_flag: b'x' };
-        out.write_all(&header.block())?;
-        write_padded(out, &records)?;
-    }
-    out.write_all(&Header { path, link, mode, size, type_flag }.block())?;
-    write_padded(out, contents)
-}
-
-fn write_padded(out: &mut impl Write, data: &[u8]) -> io::Result<()> {
-    out.write_all(data)?;
-    let used = data.len() % BLOCK;
-    if used == 0 { Ok(()) } else { out.write_all([0; BLOCK].get(used..).unwrap_or_default()) }
+    Ok(())
 }
 
 const NAME_BYTES: usize = 100;
@@ -247,6 +369,8 @@ impl Header<'_> {
 mod tests {
     use super::*;
 
+    type Step = fn(&mut TarGzWriter<Vec<u8>>) -> Result<(), WriteError>;
+
     fn written(entries: Vec<TarEntry>) -> Result<Vec<u8>, WriteError> {
         let mut out = Vec::new();
         write_tar_gz(entries, &mut out, 6).map(|_| out)
@@ -275,6 +399,38 @@ mod tests {
             assert!(matches!(written(pair.to_vec()), Err(WriteError::Entry { .. })), "{pair:?}");
         }
         assert!(written(vec![TarEntry::symlink("a", "")]).is_err());
+    }
+
+    #[test]
+    fn the_streaming_writer_gives_the_same_bytes_in_gits_order_and_refuses_any_other() {
+        let mut writer = TarGzWriter::new(Vec::new(), 6);
+        writer.file(b"a-b", false, 1, &mut &b"x"[..]).unwrap();
+        writer.directory(b"a").unwrap();
+        writer.file(b"a/c", true, 1, &mut &b"y"[..]).unwrap();
+        writer.symlink(b"a0", b"a").unwrap();
+        let (bytes, hashes) = writer.finish().unwrap();
+        let entries =
+            [TarEntry::symlink("a0", "a"), TarEntry::file("a/c", "y", true), TarEntry::file("a-b", "x", false)];
+        assert_eq!(bytes, written(entries.to_vec()).unwrap());
+        assert_eq!(hashes.strict, hashes.lenient);
+        let wrong: [Step; 7] = [
+            |writer| writer.symlink(b"x/y", b"t"),
+            |writer| writer.file(b"b", false, 2, &mut &b"x"[..]),
+            |writer| writer.file(b"b", false, 0, &mut &b"x"[..]),
+            |writer| writer.directory(b"b").and_then(|()| writer.directory(b"b")),
+            |writer| writer.directory(b"b").and_then(|()| writer.directory(b"a")),
+            |writer| {
+                writer
+                    .symlink(b"b", b"t")
+                    .and_then(|()| writer.directory(b"b"))
+                    .and_then(|()| writer.symlink(b"b/c", b"t"))
+            },
+            |writer| writer.symlink(b"b", b""),
+        ];
+        for (at, wrong) in wrong.into_iter().enumerate() {
+            let mut writer = TarGzWriter::new(Vec::new(), 6);
+            assert!(matches!(wrong(&mut writer), Err(WriteError::Entry { .. })), "{at}");
+        }
     }
 
     #[test]

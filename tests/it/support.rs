@@ -5,7 +5,7 @@ use airlock::config::{Config, Settings};
 use airlock::mirror::Mirror;
 use airlock::sample::{SampleUpstream, Site};
 use airlock::server::{self, App};
-use airlock::source::{PackageServer, Source};
+use airlock::source::{self, Source};
 use airlock::store::Store;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -31,8 +31,9 @@ pub(crate) fn config(cache: &Path, upstreams: &[String], file: &str) -> Config {
     let settings: Settings = toml::from_str(file).unwrap();
     let flags = Settings {
         cache: Some(cache.to_owned()),
-        upstream: Some(upstreams.to_vec()),
-        offline: Some(upstreams.is_empty()),
+        upstream: (!upstreams.is_empty() || !file.contains("[[upstream]]"))
+            .then(|| upstreams.iter().cloned().map(Into::into).collect()),
+        offline: Some(upstreams.is_empty() && !file.contains("[[upstream]]") && !file.contains("[[registry]]")),
         ..Settings::default()
     };
     Config::new(flags, settings).unwrap()
@@ -45,9 +46,7 @@ pub(crate) fn mirror(config: &Config) -> Arc<Mirror> {
 }
 
 pub(crate) fn parts(config: &Config) -> (Arc<Store>, Vec<Arc<dyn Source>>) {
-    let servers = PackageServer::all(&config.upstreams, &config.mirror).unwrap();
-    let sources = servers.into_iter().map(|server| Arc::new(server) as Arc<dyn Source>).collect();
-    (Arc::new(Store::open(&config.cache).unwrap()), sources)
+    (Arc::new(Store::open(&config.cache).unwrap()), source::all(config).unwrap())
 }
 
 /// A running server on a cache directory.

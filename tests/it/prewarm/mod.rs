@@ -80,7 +80,7 @@ impl Outside {
         };
         let settings = Settings {
             cache: Some(self.folder.path().join("cache")),
-            upstream: Some(vec![self.upstream.url()]),
+            upstream: Some(vec![self.upstream.url().into()]),
             offline: Some(how.offline),
             prewarm,
             ..Settings::default()
@@ -91,7 +91,7 @@ impl Outside {
     /// A mirror as a process of its own would have it.
     fn mirror(&self, how: How<'_>) -> Arc<Mirror> {
         let config = self.config(how);
-        let sources = PackageServer::all(&config.upstreams, &config.mirror).unwrap();
+        let sources = PackageServer::all(&config.upstreams).unwrap();
         let sources = sources.into_iter().map(|source| Arc::new(source) as Arc<dyn Source>).collect();
         Arc::new(Mirror::new(Arc::new(Store::open(&config.cache).unwrap()), sources, &config))
     }
