@@ -48,6 +48,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -74,6 +75,8 @@ pub struct Mirror {
     names: names::Names,
     misses: misses::Pending,
     listings: watch::Sender<registries::Progress>,
+    /// What could not be had of the registries when they were last asked for.
+    problems: Mutex<Vec<RegistryProblem>>,
     view: view::View,
     /// One search of the cache directory at a time.
     searching: tokio::sync::Mutex<()>,
@@ -104,6 +107,8 @@ pub struct Ask {
     pub spool: bool,
     /// Only the length is wanted.
     pub head: bool,
+    /// The client leaves after this long without a byte, and would rather have a refusal before.
+    pub wait: Option<Duration>,
 }
 
 /// A resource that can be given.
@@ -144,7 +149,7 @@ impl Mirror {
             Weight,
         );
         Self {
-            memory: memory::Memory::new(sources.len(), config.mirror.cooldown),
+            memory: memory::Memory::new(names_of(&sources), config.mirror.cooldown),
             names: names::Names::default(),
             misses: misses::Pending::default(),
             limits: limits(&config.limits),
@@ -154,6 +159,7 @@ impl Mirror {
             verifications: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
             hot,
             listings: watch::Sender::default(),
+            problems: Mutex::default(),
             view: view::View::new(config),
             searching: tokio::sync::Mutex::default(),
             counters: Counters::default(),
@@ -180,8 +186,8 @@ impl Mirror {
     }
 
     /// The sources with their health, in order.
-    pub fn sources(&self) -> Vec<(String, memory::Health)> {
-        self.sources.iter().map(|source| source.name().to_owned()).zip(self.memory.health()).collect()
+    pub fn sources(&self) -> Vec<(&dyn Source, Health)> {
+        self.sources.iter().map(AsRef::as_ref).zip(self.memory.health()).collect()
     }
 
     /// The limits for tarballs.
@@ -252,10 +258,10 @@ impl Mirror {
         }
         let flight = self.fly(resource, Patience::client(&self.bounds));
         if ask.head {
-            return self.in_time(flight.length()).await.map(Found::Length);
+            return self.in_time(ask.wait, flight.length()).await.map(Found::Length);
         }
         // To spool is to wait for the whole: the flight's own bounds see to it that bytes come.
-        let head = if ask.spool { flight.head(true).await } else { self.in_time(flight.head(false)).await };
+        let head = if ask.spool { flight.head(true).await } else { self.in_time(ask.wait, flight.head(false)).await };
         Ok(match head? {
             Head::Landed(landed) => Found::File(landed),
             Head::Streaming(length) => Found::Streaming(length, body::follow(&flight).boxed()),
@@ -264,14 +270,19 @@ impl Mirror {
 
     /// No client is kept waiting for longer than this, whatever its flight waits for: a source may
     /// send a head and then nothing, and the flight may be one of a prewarm, which has time.
-    async fn in_time<T>(&self, waits: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
-        let late = |_| Err(Refusal::Slow(format!("no byte for {:?}", self.bounds.silence)));
-        tokio::time::timeout(self.bounds.silence, waits).await.unwrap_or_else(late)
+    async fn in_time<T>(
+        &self,
+        wait: Option<Duration>,
+        waits: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let bound = self.bounds.silence.min(wait.unwrap_or(Duration::MAX));
+        let late = |_| Err(Refusal::Slow(format!("no byte for {bound:?}")));
+        tokio::time::timeout(bound, waits).await.unwrap_or_else(late)
     }
 
     /// Brings a resource here for a client that needs all of it before it can be answered.
     pub async fn get_whole(self: &Arc<Self>, resource: &Resource, client: &Client) -> Result<(), Refusal> {
-        let fetched = self.in_time(self.fetch(resource, Patience::client(&self.bounds))).await;
+        let fetched = self.in_time(None, self.fetch(resource, Patience::client(&self.bounds))).await;
         fetched.map(drop).inspect_err(|refusal| self.refused(resource, refusal, client))
     }
 
@@ -320,6 +331,10 @@ pub fn limits(limits: &crate::config::Limits) -> Limits {
 /// Runs blocking work away from the async threads: the one way to do so.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+}
+
+fn names_of(sources: &[Arc<dyn Source>]) -> Vec<String> {
+    sources.iter().map(|source| source.name().to_owned()).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -49,7 +49,7 @@ impl Refusal {
     pub(super) fn from_faults(faults: &[Fault]) -> Self {
         let worst = faults.iter().max_by_key(|fault| match fault {
             Fault::NotFound => 0,
-            Fault::Connect(_) | Fault::Stalled(_) => 1,
+            Fault::Connect(_) | Fault::Stalled(_) | Fault::Busy(_) => 1,
             Fault::Broken(_) | Fault::Status { .. } => 2,
             Fault::Content(_) => 3,
         });
@@ -57,7 +57,7 @@ impl Refusal {
             None => Self::Offline,
             Some(Fault::NotFound) => Self::NotFound,
             Some(Fault::Content(detail)) => Self::Content(detail.clone()),
-            Some(fault @ Fault::Stalled(_)) => Self::Slow(fault.to_string()),
+            Some(fault @ (Fault::Stalled(_) | Fault::Busy(_))) => Self::Slow(fault.to_string()),
             Some(fault) => Self::Upstream(fault.to_string()),
         }
     }

@@ -3,9 +3,11 @@
 //! A source only fetches. It never sees the cache directory and never judges content: the mirror
 //! verifies everything against the name that was asked for, whatever a redirect led to.
 
+mod http_client;
 mod package_server;
 
-pub use package_server::{ClientError, PackageServer};
+pub use http_client::ClientError;
+pub use package_server::PackageServer;
 
 use crate::config::Config;
 use crate::protocol::{Flavor, Listing, Resource};
@@ -32,6 +34,16 @@ pub enum Rank {
     /// Where packages and artifacts were before any package server had them. Needs the
     /// [`Origins`] of what is wanted.
     Fallback,
+}
+
+impl fmt::Display for Rank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Private => "private registry",
+            Self::Server => "package server",
+            Self::Fallback => "fall-back",
+        })
+    }
 }
 
 /// A resource with what is known of it.
@@ -132,8 +144,11 @@ pub enum Fault {
     /// Connected, then silence.
     #[error("no byte for {0:?}")]
     Stalled(Duration),
+    /// As many requests as it may be sent at one time are under way: no fault of its own.
+    #[error("all {0} requests that it may be sent at one time are under way")]
+    Busy(usize),
     /// Any other status.
-    #[error("answered {status}")]
+    #[error("answered {status}{}", meaning(*status))]
     Status {
         /// The status.
         status: u16,
@@ -154,7 +169,7 @@ impl Fault {
         match self {
             Self::NotFound | Self::Content(_) => false,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
-            Self::Connect(_) | Self::Stalled(_) | Self::Broken(_) => true,
+            Self::Connect(_) | Self::Stalled(_) | Self::Broken(_) | Self::Busy(_) => true,
         }
     }
 
@@ -163,11 +178,27 @@ impl Fault {
         matches!(self, Self::Connect(_) | Self::Stalled(_))
     }
 
+    /// Whether this speaks against what the source was shown, a token for example, and not against
+    /// the resource.
+    pub const fn is_refused(&self) -> bool {
+        matches!(self, Self::Status { status: 401 | 403 | 407, .. })
+    }
+
     /// How long the source asked to be left alone.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
             _ => None,
         }
+    }
+}
+
+/// What a status wants of whoever runs this mirror.
+const fn meaning(status: u16) -> &'static str {
+    match status {
+        401 => ": it wants a token, or another one",
+        403 => ": it does not let this mirror in, or not there",
+        407 => ": the proxy wants a user and a password",
+        _ => "",
     }
 }

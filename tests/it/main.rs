@@ -31,5 +31,6 @@ mod support;
 mod tree_data;
 mod tree_props;
 mod trust;
+mod upstreams;
 mod view;
 mod view_data;
