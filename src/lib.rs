@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod exchange;
 pub mod fault;
 pub mod gc;
+pub mod git;
 pub mod julia;
 pub mod mirror;
 pub mod prewarm;
