@@ -1,11 +1,11 @@
 //! Bare clones of repositories and the trees in them: how private registries, the packages of
 //! repositories and git bundles come in.
 //!
-//! Transport is the `git` program ([`program`]), so that ssh configuration, credential helpers,
+//! Transport is the `git` program (`program.rs`), so that ssh configuration, credential helpers,
 //! proxies and `insteadOf` work as an admin expects, and clones can be blobless. Objects are read
-//! with libgit2 from the clone's object database alone ([`objects`]): its configuration does not
+//! with libgit2 from the clone's object database alone (`objects.rs`): its configuration does not
 //! matter, and every object is checked against its hash. Tarballs are written from tree objects
-//! ([`pack`]), never by `git archive`, whose attributes change content.
+//! (`pack.rs`), never by `git archive`, whose attributes change content.
 //!
 //! ```text
 //! <folder>/
