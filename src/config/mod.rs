@@ -4,10 +4,12 @@
 //! both; what they leave open the file decides, and what that leaves open the defaults here.
 //! `airlock.example.toml` shows every key with its default and is held to this by a test.
 
+mod environment;
 mod secret;
 mod settings;
 mod sources;
 
+pub use environment::GitEnvironment;
 pub use secret::{Credentials, Secret, SecretError};
 pub use settings::{
     BundleSettings, FallbackSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings,
