@@ -20,7 +20,8 @@ const LONGEST: Duration = Duration::from_hours(1);
 /// Most resources that are remembered.
 const CAPACITY: usize = 100_000;
 
-/// The memory of one mirror. Sources go by their place in its order.
+/// The memory of one mirror. Sources go by their place in its order; fall-backs come after those that
+/// have a health.
 #[derive(Debug)]
 pub(super) struct Memory {
     cooldown: Duration,
@@ -138,7 +139,8 @@ impl Memory {
         }
     }
 
-    fn cool(&self, source: usize, resource: &Resource, fault: &Fault) {
+    /// Leaves this resource alone at this source for a while.
+    pub(super) fn cool(&self, source: usize, resource: &Resource, fault: &Fault) {
         let mut resources = lock(&self.resources);
         let now = Instant::now();
         if resources.len() >= CAPACITY {

@@ -31,7 +31,7 @@ pub struct PackageServer {
 /// The HTTP client cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot set up the HTTP client: {0}")]
-pub struct ClientError(#[source] reqwest::Error);
+pub struct ClientError(#[source] pub(super) reqwest::Error);
 
 impl PackageServer {
     /// The package servers of a configuration, in order.
@@ -185,7 +185,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-fn fault(error: &reqwest::Error) -> Fault {
+pub(super) fn fault(error: &reqwest::Error) -> Fault {
     let causes = std::iter::successors(error.source(), |&cause| cause.source());
     let detail = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
     if error.is_connect() { Fault::Connect(detail) } else { Fault::Broken(detail) }

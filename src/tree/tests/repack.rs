@@ -68,8 +68,7 @@ fn gzip_stays_as_it_is_and_the_others_become_the_same_gzip() {
 fn what_the_tools_of_the_system_write_is_read() {
     let plain = tar();
     for command in [&["bzip2", "-9"][..], &["xz", "-9"], &["xz", "--check=sha256"], &["zstd", "-19"], &["gzip", "-n"]] {
-        let spawned =
-            Command::new(command[0]).args(&command[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let spawned = Command::new(command[0]).args(&command[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let Ok(mut tool) = spawned else { continue };
         let mut stdin = tool.stdin.take().unwrap();
         let input = plain.clone();
