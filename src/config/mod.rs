@@ -4,9 +4,11 @@
 //! both; what they leave open the file decides, and what that leaves open the defaults here.
 //! `airlock.example.toml` shows every key with its default and is held to this by a test.
 
+mod environment;
 mod settings;
 mod sources;
 
+pub use environment::GitEnvironment;
 pub use settings::{
     BundleSettings, FallbackSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings,
     RegistrySettings, RequestSettings, ServerSettings, Settings, Show, Span, UpstreamSettings, ViewSettings, When,
