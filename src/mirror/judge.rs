@@ -14,7 +14,7 @@ use std::sync::Arc;
 const TAGS: [&str; 4] = ["os", "arch", "libc", "call_abi"];
 
 /// The files of a package that name artifacts; Julia knows both names.
-fn names_artifacts(path: &str) -> bool {
+pub(super) fn names_artifacts(path: &str) -> bool {
     matches!(path.rsplit('/').next(), Some("Artifacts.toml" | "JuliaArtifacts.toml"))
 }
 
@@ -57,7 +57,7 @@ pub(super) fn held_artifacts(resource: &Resource, contents: &Contents) -> Vec<He
     held
 }
 
-fn read_artifacts(resource: &Resource, file: &KeptFile) -> Vec<Artifact> {
+pub(super) fn read_artifacts(resource: &Resource, file: &KeptFile) -> Vec<Artifact> {
     let Ok(text) = str::from_utf8(&file.contents) else {
         tracing::warn!(%resource, file = ?file.path, "not UTF-8");
         return Vec::new();

@@ -21,7 +21,8 @@ const LONGEST: Duration = Duration::from_hours(1);
 /// Most resources that are remembered.
 const CAPACITY: usize = 100_000;
 
-/// The memory of one mirror. Sources go by their place in its order.
+/// The memory of one mirror. Sources go by their place in its order; fall-backs come after those that
+/// have a health.
 #[derive(Debug)]
 pub(super) struct Memory {
     names: Vec<String>,
@@ -186,7 +187,8 @@ impl Memory {
         self.names.get(source).map_or("", String::as_str)
     }
 
-    fn cool(&self, source: usize, resource: &Resource, fault: &Fault) {
+    /// Leaves this resource alone at this source for a while.
+    pub(super) fn cool(&self, source: usize, resource: &Resource, fault: &Fault) {
         let mut resources = lock(&self.resources);
         let now = Instant::now();
         if resources.len() >= CAPACITY {

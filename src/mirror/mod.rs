@@ -1,18 +1,22 @@
 //! The mirror: the only place where the cache directory and the sources meet.
 //!
 //! [`Mirror::get`] answers for the HTTP server, [`Mirror::fetch`] for prewarm. Below them there is
-//! one flight per resource (`flight.rs`, driven by `fetch.rs`), a memory of what failed lately
+//! one flight per resource (`flight.rs`, driven by `fetch.rs`), which ends with the places that
+//! registries and packages name (`fallback.rs`, `origins.rs`), a memory of what failed lately
 //! (`memory.rs`), the task that follows the registries (`registries.rs`), the names of things for
 //! people (`names.rs`), the registries that list only what is here (`view.rs`), the ledger of misses
 //! (`misses.rs`), and what becomes of wishes (`wishes.rs`).
 
+mod artifacts;
 mod body;
+mod fallback;
 mod fetch;
 mod flight;
 mod judge;
 mod memory;
 mod misses;
 mod names;
+mod origins;
 mod patience;
 mod receive;
 mod refusal;
@@ -37,7 +41,7 @@ pub use wishes::{PackagesByName, WishState, WishStatus};
 
 use crate::config::Config;
 use crate::protocol::Resource;
-use crate::source::Source;
+use crate::source::{Rank, Source};
 use crate::store::{Client, Lookup, OpenFile, Stamp, Store};
 use crate::tree::Limits;
 use bytes::Bytes;
@@ -73,6 +77,8 @@ pub struct Mirror {
     verifications: Semaphore,
     hot: quick_cache::sync::Cache<Resource, Bytes, Weight>,
     names: names::Names,
+    origins: origins::Known,
+    fallback: crate::config::Fallback,
     misses: misses::Pending,
     listings: watch::Sender<registries::Progress>,
     /// What could not be had of the registries when they were last asked for.
@@ -111,6 +117,18 @@ pub struct Ask {
     pub wait: Option<Duration>,
 }
 
+/// A resource that is here now.
+#[derive(Clone, Debug)]
+pub struct Brought {
+    /// Its size.
+    pub bytes: u64,
+    /// Whether it was here already.
+    pub was_here: bool,
+    /// Which source it came from, if this process fetched it: the name of a server, or the address
+    /// of a fall-back.
+    pub from: Option<Arc<str>>,
+}
+
 /// A resource that can be given.
 pub enum Found {
     /// From memory.
@@ -142,15 +160,22 @@ impl Mirror {
     }
 
     /// Opens a mirror without the tasks of a server: nothing happens unless it is asked for.
-    pub fn new(store: Arc<Store>, sources: Vec<Arc<dyn Source>>, config: &Config) -> Self {
+    pub fn new(store: Arc<Store>, mut sources: Vec<Arc<dyn Source>>, config: &Config) -> Self {
+        sources.sort_by_key(|source| source.rank());
+        let with_health = sources.iter().filter(|source| source.rank() != Rank::Fallback).count();
         let hot = quick_cache::sync::Cache::with_weighter(
             usize::try_from(config.server.hot_memory / 4096).unwrap_or(1024).max(16),
             config.server.hot_memory,
             Weight,
         );
         Self {
-            memory: memory::Memory::new(names_of(&sources), config.mirror.cooldown),
+            memory: memory::Memory::new(
+                names_of(sources.get(..with_health).unwrap_or_default()),
+                config.mirror.cooldown,
+            ),
             names: names::Names::default(),
+            origins: origins::Known::default(),
+            fallback: config.fallback,
             misses: misses::Pending::default(),
             limits: limits(&config.limits),
             bounds: config.mirror.clone(),
@@ -185,7 +210,7 @@ impl Mirror {
         self.sources.is_empty()
     }
 
-    /// The sources with their health, in order.
+    /// The sources with their health, in order; fall-backs are many places, so they have none.
     pub fn sources(&self) -> Vec<(&dyn Source, Health)> {
         self.sources.iter().map(AsRef::as_ref).zip(self.memory.health()).collect()
     }
@@ -213,17 +238,23 @@ impl Mirror {
         found
     }
 
-    /// Brings a resource here, for prewarm. Returns its size and whether it was here already.
+    /// Brings a resource here. Returns its size and whether it was here already.
     pub async fn fetch(self: &Arc<Self>, resource: &Resource, patience: Patience) -> Result<(u64, bool), Refusal> {
+        let Brought { bytes, was_here, .. } = self.fetch_from(resource, patience).await?;
+        Ok((bytes, was_here))
+    }
+
+    /// The same, with where it came from.
+    pub async fn fetch_from(self: &Arc<Self>, resource: &Resource, patience: Patience) -> Result<Brought, Refusal> {
         let before = match self.look_up(resource).await? {
-            Lookup::Verified(open, _) => return Ok((open.stamp.size, true)),
+            Lookup::Verified(open, _) => return Ok(Brought { bytes: open.stamp.size, was_here: true, from: None }),
             Lookup::Unverified(open) => Some(open.stamp),
             Lookup::Absent => None,
         };
         let landed = self.fly(resource, patience).landed().await?;
         // A file that only had to be verified was here; a damaged one was replaced.
-        let here = before == Some(Stamp::of(&landed.file.metadata()?));
-        Ok((landed.size, here))
+        let was_here = before == Some(Stamp::of(&landed.file.metadata()?));
+        Ok(Brought { bytes: landed.size, was_here, from: landed.from })
     }
 
     /// Stops the tasks and writes down what is not written yet. Flights end where they are.
@@ -240,7 +271,7 @@ impl Mirror {
         }
         let Some(open) = self.look_up(resource).await?.verified() else { return Ok(None) };
         if open.stamp.size > SMALL {
-            return Ok(Some(Found::File(Landed { file: Arc::new(open.file), size: open.stamp.size })));
+            return Ok(Some(Found::File(Landed { file: Arc::new(open.file), size: open.stamp.size, from: None })));
         }
         let Some(body) = blocking(move || read_whole(&open)).await?? else { return Ok(None) };
         self.hot.insert(*resource, body.clone());
@@ -291,9 +322,10 @@ impl Mirror {
         if lock(&self.flights).contains_key(resource) || self.store.serves(resource) {
             return None;
         }
-        let faults = (0..self.sources.len()).map(|source| self.memory.cooled(source, resource));
+        let asked = self.sources_for(resource, &Patience::client(&self.bounds));
+        let faults = asked.into_iter().map(|source| self.memory.cooled(source, resource));
         let faults = faults.collect::<Option<Vec<_>>>()?;
-        Some(Refusal::from_faults(&faults))
+        Some(self.verdict(&faults))
     }
 }
 
@@ -319,13 +351,7 @@ fn read_whole(open: &OpenFile) -> io::Result<Option<Bytes>> {
 
 /// The limits of the configuration, and the defaults of the rest.
 pub fn limits(limits: &crate::config::Limits) -> Limits {
-    Limits {
-        entries: limits.entries,
-        path_bytes: usize::try_from(limits.path).unwrap_or(usize::MAX),
-        unpacked_bytes: limits.unpacked,
-        ratio: limits.ratio,
-        ..Limits::default()
-    }
+    Limits::from(limits)
 }
 
 /// Runs blocking work away from the async threads: the one way to do so.

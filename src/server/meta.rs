@@ -146,7 +146,11 @@ pub(super) async fn counts(app: &App) -> Result<[usize; 3], Refusal> {
 /// `/meta/misses`
 pub(super) async fn misses(State(app): State<App>) -> Response {
     match app.mirror().all_misses().await {
-        Ok(misses) => Json(json!({ "misses": misses })).into_response(),
+        Ok(mut misses) => {
+            // Where this mirror looked is not for every client to read.
+            misses.iter_mut().for_each(|miss| miss.detail = None);
+            Json(json!({ "misses": misses })).into_response()
+        }
         Err(refused) => unreadable(&refused),
     }
 }

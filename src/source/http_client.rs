@@ -10,9 +10,9 @@ use std::path::Path;
 
 /// A package server that cannot be asked in the way that the configuration says.
 #[derive(Debug, thiserror::Error)]
-#[error("upstream {upstream}: {problem}")]
+#[error("{whom}: {problem}")]
 pub struct ClientError {
-    upstream: String,
+    whom: String,
     #[source]
     problem: Problem,
 }
@@ -35,13 +35,19 @@ enum Problem {
     Client(String),
 }
 
+impl ClientError {
+    pub(super) fn of_downloads(error: &reqwest::Error) -> Self {
+        Self { whom: "downloads of artifacts".to_owned(), problem: Problem::Client(cause(error)) }
+    }
+}
+
 /// A package server's client, and the token that goes with its requests.
 pub(super) fn client(upstream: &Upstream) -> Result<(reqwest::Client, Option<Secret>), ClientError> {
     let built = upstream.credentials().map_err(Problem::from).and_then(|mut credentials| {
         let token = credentials.token.take();
         build(upstream, &credentials).map(|client| (client, token))
     });
-    built.map_err(|problem| ClientError { upstream: upstream.name.clone(), problem })
+    built.map_err(|problem| ClientError { whom: format!("upstream {}", upstream.name), problem })
 }
 
 fn build(upstream: &Upstream, credentials: &Credentials) -> Result<reqwest::Client, Problem> {

@@ -261,7 +261,7 @@ fn wait_header(first_byte_timeout: Duration) -> Option<(header::HeaderName, head
     Some((header::HeaderName::from_static("prefer"), format!("wait={wait}").parse().ok()?))
 }
 
-fn fault(error: &reqwest::Error) -> Fault {
+pub(super) fn fault(error: &reqwest::Error) -> Fault {
     let detail = cause(error);
     if error.is_connect() { Fault::Connect(detail) } else { Fault::Broken(detail) }
 }
