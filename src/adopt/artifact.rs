@@ -1,9 +1,8 @@
 //! An artifact: the hash of its folder, by either rule, must be the folder's name.
 
-use super::Context;
 use super::folder::{Fault, Folder};
 use super::report::{Item, Status};
-use super::seal::Sealed;
+use super::seal::{Context, Sealed};
 use crate::protocol::{Resource, TreeHash};
 use std::path::Path;
 

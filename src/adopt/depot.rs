@@ -72,6 +72,8 @@ fn registries(folder: &Path, found: &mut Vec<(PathBuf, What)>) -> io::Result<()>
     for path in children(folder)? {
         if path.is_dir() {
             found.push((path, What::RegistryFolder));
+        } else if leads_nowhere(&path) {
+            found.push((path, nowhere()));
         } else if path.extension().is_some_and(|extension| extension == "toml") {
             found.push((path, What::PackedRegistry));
         }
@@ -80,11 +82,13 @@ fn registries(folder: &Path, found: &mut Vec<(PathBuf, What)>) -> io::Result<()>
 }
 
 fn packages(folder: &Path, found: &mut Vec<(PathBuf, What)>) -> io::Result<()> {
-    for package in children(folder)?.into_iter().filter(|path| path.is_dir()) {
+    for package in children(folder)?.into_iter().filter(|path| is_folder(path)) {
         match children(&package) {
+            Ok(_) if leads_nowhere(&package) => found.push((package, nowhere())),
             Ok(versions) => {
-                found.extend(versions.into_iter().filter(|path| path.is_dir()).map(|path| {
+                found.extend(versions.into_iter().filter(|path| is_folder(path)).map(|path| {
                     let what = match (name(&package), name(&path)) {
+                        _ if leads_nowhere(&path) => nowhere(),
                         (Some(name), Some(slug)) => What::Package { name, slug },
                         _ => What::Unnamed("its name is not UTF-8".to_owned()),
                     };
@@ -98,12 +102,29 @@ fn packages(folder: &Path, found: &mut Vec<(PathBuf, What)>) -> io::Result<()> {
 }
 
 fn artifacts(folder: &Path, found: &mut Vec<(PathBuf, What)>) -> io::Result<()> {
-    for path in children(folder)?.into_iter().filter(|path| path.is_dir()) {
-        let tree = name(&path).and_then(|name| name.parse().ok());
-        let what = tree.map_or_else(|| What::Unnamed("its name is no tree hash".to_owned()), What::Artifact);
+    for path in children(folder)?.into_iter().filter(|path| is_folder(path)) {
+        let what = match name(&path).and_then(|name| name.parse().ok()) {
+            _ if leads_nowhere(&path) => nowhere(),
+            Some(tree) => What::Artifact(tree),
+            None => What::Unnamed("its name is no tree hash".to_owned()),
+        };
         found.push((path, what));
     }
     Ok(())
+}
+
+/// Whether it is a folder, or a link that may have led to one.
+fn is_folder(path: &Path) -> bool {
+    path.is_dir() || leads_nowhere(path)
+}
+
+/// Whether it is a link to nothing, or to itself.
+fn leads_nowhere(path: &Path) -> bool {
+    path.is_symlink() && fs::metadata(path).is_err()
+}
+
+fn nowhere() -> What {
+    What::Unnamed("it is a link that leads nowhere".to_owned())
 }
 
 fn name(path: &Path) -> Option<String> {

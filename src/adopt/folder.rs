@@ -73,13 +73,16 @@ impl Folder {
     /// Lists a folder. What `skip` names in its root is left out and not looked at.
     pub(super) fn list(root: &Path, limits: &Limits, skip: &str) -> Result<Self, Fault> {
         let mut folder = Self { root: root.to_owned(), entries: Vec::new() };
-        folder.list_below(&[], limits.depth, skip.as_bytes())?;
+        folder.list_below(&[], limits, skip.as_bytes())?;
         Ok(folder)
     }
 
-    fn list_below(&mut self, above: &[u8], depth: usize, skip: &[u8]) -> Result<(), Fault> {
-        if depth == 0 {
+    fn list_below(&mut self, above: &[u8], limits: &Limits, skip: &[u8]) -> Result<(), Fault> {
+        if above.split(|byte| *byte == b'/').count() > limits.depth {
             return Err(Fault::refused(format!("{} is too deep", shown(above))));
+        }
+        if self.entries.len() as u64 > limits.entries {
+            return Err(Fault::refused(format!("it has more than {} files", limits.entries)));
         }
         let mut children = Vec::new();
         for entry in fs::read_dir(self.at(above)).map_err(|error| Fault::unreadable(&error))? {
@@ -97,7 +100,7 @@ impl Folder {
             let path = if above.is_empty() { name.to_vec() } else { [above, b"/", name].concat() };
             if kind == EntryKind::Directory {
                 self.entries.push(Entry { path: path.clone(), kind });
-                self.list_below(&path, depth - 1, skip)?;
+                self.list_below(&path, limits, skip)?;
             } else {
                 self.entries.push(Entry { path, kind });
             }

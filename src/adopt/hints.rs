@@ -3,21 +3,22 @@
 
 use crate::julia::{Manifest, Origin, RegistryIndex, SLUG_LENGTHS, version_slug};
 use crate::protocol::{TreeHash, Uuid};
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 /// All that is known.
 #[derive(Debug, Default)]
-pub(super) struct Hints {
-    registries: Vec<RegistryIndex>,
+pub(super) struct Hints<'h> {
+    registries: Vec<Cow<'h, RegistryIndex>>,
     by_name: HashMap<String, BTreeSet<Uuid>>,
     /// From manifests: registries are asked.
     trees: HashMap<Uuid, BTreeSet<TreeHash>>,
 }
 
-impl Hints {
-    pub(super) fn new(registries: Vec<RegistryIndex>, manifests: &[Manifest]) -> Self {
+impl<'h> Hints<'h> {
+    pub(super) fn new(registries: Vec<Cow<'h, RegistryIndex>>, manifests: &[Manifest]) -> Self {
         let mut hints = Self { registries, ..Self::default() };
-        for (uuid, name) in hints.registries.iter().flat_map(RegistryIndex::packages) {
+        for (uuid, name) in hints.registries.iter().flat_map(|index| index.packages()) {
             hints.by_name.entry(name.to_owned()).or_default().insert(uuid);
         }
         for entry in manifests.iter().flat_map(|manifest| &manifest.entries) {

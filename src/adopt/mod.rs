@@ -20,7 +20,6 @@ mod work;
 pub use report::{Item, Listed, ListedStatus, Report, Status, Totals};
 
 use crate::fault::point;
-use crate::julia::RegistryIndex;
 use crate::mirror::{is_here, load_registry};
 use crate::protocol::{Flavor, Kind, RegistryTree};
 use crate::store::{Action, Store, StoreError};
@@ -31,10 +30,11 @@ use fs_err as fs;
 use hints::Hints;
 use registry::FoundRegistry;
 use seal::{Context, Sealed};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use work::{Work, lock};
+use work::{Tally, Work, lock};
 
 /// An adoption to be made.
 #[derive(Clone, Debug)]
@@ -86,61 +86,64 @@ impl Adoption<'_> {
         let depots = self.depots.iter().map(|depot| open(depot)).collect::<Result<Vec<_>, _>>()?;
         let tasks: Vec<_> = depots.iter().enumerate().flat_map(|(at, depot)| depot::tasks(depot, at)).collect();
         let (registries, others): (Vec<_>, Vec<_>) = tasks.iter().partition(|task| task.kind == Kind::Registry);
-        let is_wanted = |task: &&Task| self.only.contains(&task.kind);
-        let others: Vec<_> = others.into_iter().filter(is_wanted).collect();
+        let others: Vec<_> = others.into_iter().filter(|task| self.only.contains(&task.kind)).collect();
         let takes_registries = self.only.contains(&Kind::Registry);
         progress(Event::Found(others.len() + if takes_registries { registries.len() } else { 0 }));
 
         let work = Work::new(store, self.jobs, progress);
-        let found = Mutex::default();
-        if takes_registries {
-            work.run(&registries, |task| self.judge_registry(store, task, &found));
-        } else if self.only.contains(&Kind::Package) {
-            // Only to know what packages are called.
-            for task in &registries {
-                // What cannot be read names nothing.
-                let _ = self.name_only(store, task, &found);
-            }
-        }
-        let mut found: Vec<FoundRegistry> = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        found.sort_by(|a, b| a.order.cmp(&b.order));
-        let offers: Vec<_> = found
-            .iter()
-            .filter_map(|found| Some((found.registry?, found.index.registry_name().to_owned(), found.order.0)))
-            .collect();
-        let hints =
-            if self.only.contains(&Kind::Package) { self.hints(store, &depots, found)? } else { Hints::default() };
+        let found = self.registries(store, &registries, &work);
+        let hints = self.hints(store, &depots, &found)?;
         let context = Context { store, limits: self.limits, hints: &hints, dry_run: self.dry_run };
         work.run(&others, |task| judge(&context, task));
-        let tally = work.into_tally();
+        let mut report = self.report(work.into_tally(), &depots);
         point("adopt.published");
-
-        let mut report = Report {
-            dry_run: self.dry_run,
-            stopped: tally.stopped.as_ref().map(stopped),
-            items: tally.items,
-            registries: Vec::new(),
-            notes: depots.iter().flat_map(|depot| depot::notes(depot, self.only)).collect(),
-            totals: Totals::default(),
-        };
-        for item in report.items.iter_mut().filter(|item| item.kind == Kind::Artifact) {
-            item.name = item.tree.and_then(|tree| tally.artifact_names.get(&tree).cloned());
-        }
-        report.add_up();
         if report.stopped.is_none() && takes_registries {
-            let offers: Vec<_> = offers
-                .iter()
-                .filter_map(|(registry, name, at)| {
-                    Some(listing::Offer { registry: *registry, name, depot: depots.get(*at)? })
-                })
-                .collect();
-            report.registries = listing::list(store, &offers, self.dry_run)?;
+            report.registries = listing::list(store, &offers(&found, &depots), self.dry_run)?;
             point("adopt.listed");
         }
         if !self.dry_run {
             store.note(Action::Adopt, report.is_complete(), report.summary(depots.len()));
         }
         Ok(report)
+    }
+
+    /// Takes the registries, if they are wanted, and reads what they know of packages.
+    fn registries<P: Fn(Event<'_>) + Sync>(
+        &self,
+        store: &Store,
+        tasks: &[&Task],
+        work: &Work<'_, P>,
+    ) -> Vec<FoundRegistry> {
+        let found = Mutex::default();
+        if self.only.contains(&Kind::Registry) {
+            work.run(tasks, |task| self.judge_registry(store, task, &found));
+        } else if self.only.contains(&Kind::Package) {
+            let look = Self { dry_run: true, ..self.clone() };
+            for task in tasks {
+                // What cannot be read names nothing.
+                let _ = look.judge_registry(store, task, &found);
+            }
+        }
+        let mut found: Vec<FoundRegistry> = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        found.sort_by(|a, b| a.order.cmp(&b.order));
+        found
+    }
+
+    fn report(&self, tally: Tally, depots: &[PathBuf]) -> Report {
+        let Tally { mut items, artifact_names, stopped, .. } = tally;
+        for item in items.iter_mut().filter(|item| item.kind == Kind::Artifact) {
+            item.name = item.tree.and_then(|tree| artifact_names.get(&tree).cloned());
+        }
+        let mut report = Report {
+            dry_run: self.dry_run,
+            stopped: stopped.as_ref().map(say_stopped),
+            items,
+            registries: Vec::new(),
+            notes: depots.iter().flat_map(|depot| depot::notes(depot, self.only)).collect(),
+            totals: Totals::default(),
+        };
+        report.add_up();
+        report
     }
 
     fn judge_registry(&self, store: &Store, task: &Task, all: &Mutex<Vec<FoundRegistry>>) -> Result<Sealed, Fault> {
@@ -155,32 +158,44 @@ impl Adoption<'_> {
         judged
     }
 
-    /// Reads what a registry knows, and takes nothing.
-    fn name_only(&self, store: &Store, task: &Task, all: &Mutex<Vec<FoundRegistry>>) -> Result<Sealed, Fault> {
-        Self { dry_run: true, ..self.clone() }.judge_registry(store, task, all)
-    }
-
     /// What is known of packages, by the depots and by the registries that are listed here.
-    fn hints(&self, store: &Store, depots: &[PathBuf], found: Vec<FoundRegistry>) -> Result<Hints, StoreError> {
+    fn hints<'f>(
+        &self,
+        store: &Store,
+        depots: &[PathBuf],
+        found: &'f [FoundRegistry],
+    ) -> Result<Hints<'f>, StoreError> {
+        if !self.only.contains(&Kind::Package) {
+            return Ok(Hints::default());
+        }
         let known: BTreeSet<_> = found.iter().filter_map(|found| found.registry).map(|it| (it.uuid, it.tree)).collect();
         let mut listed = BTreeSet::new();
         for flavor in Flavor::ALL {
             listed.extend(store.listing(flavor)?.unwrap_or_default().iter().map(|it| (it.uuid, it.tree)));
         }
-        let mut indexes: Vec<RegistryIndex> = found.into_iter().map(|found| found.index).collect();
+        let mut indexes: Vec<_> = found.iter().map(|found| Cow::Borrowed(&found.index)).collect();
         for &(uuid, tree) in listed.difference(&known) {
             let resource = RegistryTree { uuid, tree }.into();
             if !self.dry_run && !is_here(store, self.limits, &resource)? {
                 continue;
             }
             match load_registry(store, &resource, self.limits) {
-                Ok(index) => indexes.push(index),
+                Ok(index) => indexes.push(Cow::Owned(index)),
                 Err(error) => tracing::warn!(registry = %uuid, "cannot be read: {error}"),
             }
         }
         let manifests: Vec<_> = depots.iter().flat_map(|depot| depot::manifests(depot)).collect();
         Ok(Hints::new(indexes, &manifests))
     }
+}
+
+/// What may be listed, the first depot's first.
+fn offers<'f>(found: &'f [FoundRegistry], depots: &'f [PathBuf]) -> Vec<listing::Offer<'f>> {
+    let offer = |found: &'f FoundRegistry| {
+        let (registry, depot) = (found.registry?, depots.get(found.order.0)?);
+        Some(listing::Offer { registry, name: found.index.registry_name(), depot })
+    };
+    found.iter().filter_map(offer).collect()
 }
 
 fn judge(context: &Context<'_>, task: &Task) -> Result<Sealed, Fault> {
@@ -198,7 +213,7 @@ fn open(depot: &Path) -> Result<PathBuf, AdoptError> {
     if depot::is_depot(&path) { Ok(path) } else { Err(AdoptError::NoDepot(depot.to_owned())) }
 }
 
-fn stopped(error: &StoreError) -> String {
+fn say_stopped(error: &StoreError) -> String {
     let what = if error.is_full() { "the disk of the cache is full".to_owned() } else { error.to_string() };
     format!("{what}; what was adopted so far stays, and running this again goes on where it stopped")
 }

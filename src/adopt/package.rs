@@ -1,11 +1,10 @@
 //! A version of a package: the hash of its folder and its uuid must give the folder's name.
 
-use super::Context;
 use super::depot::read_text;
 use super::folder::{Fault, Folder, Packed};
 use super::hints::{is_named, is_slug};
 use super::report::{Item, Status};
-use super::seal::Sealed;
+use super::seal::{Context, Sealed};
 use crate::protocol::{Resource, TreeHash, Uuid};
 use std::path::Path;
 

@@ -151,6 +151,7 @@ impl Report {
     /// What the ledger of activities says.
     pub(super) fn summary(&self, depots: usize) -> String {
         let Totals { adopted, here, refused, .. } = self.totals;
-        format!("{depots} depots: {adopted} adopted, {here} here already, {refused} refused")
+        let s = if depots == 1 { "" } else { "s" };
+        format!("{depots} depot{s}: {adopted} adopted, {here} here already, {refused} refused")
     }
 }

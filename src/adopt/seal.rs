@@ -13,7 +13,7 @@ use crate::tree::Limits;
 pub(super) struct Context<'c> {
     pub(super) store: &'c Store,
     pub(super) limits: &'c Limits,
-    pub(super) hints: &'c Hints,
+    pub(super) hints: &'c Hints<'c>,
     /// Nothing is written.
     pub(super) dry_run: bool,
 }
