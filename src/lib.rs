@@ -3,6 +3,7 @@
 //! The modules form layers; a lower one never imports a higher one (`ARCHITECTURE.md` has the
 //! table, `tests/it/layers.rs` holds it).
 
+pub mod adopt;
 pub mod bundle;
 pub mod check;
 pub mod cli;

@@ -1,5 +1,6 @@
 //! Flags, and the environment variables that stand for them.
 
+use super::adopt::AdoptArgs;
 use super::bundle::BundleArgs;
 use super::check::CheckArgs;
 use super::doctor::DoctorArgs;
@@ -54,6 +55,8 @@ pub(super) enum Command {
     Serve(ServeArgs),
     /// Fetch the whole closure of manifests into the cache directory
     Prewarm(PrewarmArgs),
+    /// Take over depots that were filled by hand: what is what its name says is published
+    Adopt(AdoptArgs),
     /// Show, export or forget what clients asked for and was not here
     Misses(MissesArgs),
     /// Ask for packages by name, and export what this side has, lacks and wishes for
@@ -244,6 +247,7 @@ impl Command {
                 ..common
             },
             Self::Prewarm(args) => args.settings(common),
+            Self::Adopt(args) => args.settings(common),
             Self::Misses(args) => Settings { json: args.json, ..common },
             Self::Request(args) => args.settings(common),
             Self::Registries(args) => args.settings(common),

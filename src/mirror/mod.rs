@@ -29,7 +29,7 @@ mod writer;
 
 pub use body::read;
 pub use flight::{HOLD_BACK, Landed};
-pub use judge::{Damage, hold, verify_file, verify_reader};
+pub use judge::{Damage, hold, is_here, verify_file, verify_reader};
 pub use memory::Health;
 pub use names::{LoadError, Name, load_registry};
 pub use patience::Patience;

@@ -27,6 +27,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("doctor", 4, &["axum", "clap", "anyhow"]),
     ("prewarm", 5, &["axum", "reqwest", "clap", "anyhow"]),
     ("bundle", 5, &["axum", "reqwest", "clap", "anyhow"]),
+    ("adopt", 5, &["axum", "reqwest", "hyper", "clap", "anyhow", "tokio", "std::net"]),
     ("request", 5, &["axum", "reqwest", "hyper", "clap", "anyhow", "tokio", "std::net"]),
     ("cli", 6, &[]),
 ];
