@@ -14,6 +14,7 @@ pub mod fault;
 pub mod gc;
 pub mod julia;
 pub mod mirror;
+pub mod policy;
 pub mod prewarm;
 pub mod protocol;
 pub mod request;
