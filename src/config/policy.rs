@@ -132,14 +132,14 @@ impl Rule {
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         let text = text.trim();
         let about = match text.split_once(':') {
-            Some(("uuid", uuid)) => About::Package(uuid.trim().parse().map_err(|_| RuleError::Uuid)?),
-            Some(("artifact", tree)) => About::Artifact(tree.trim().parse().map_err(|_| RuleError::Tree)?),
-            Some(("registry", registry)) => {
-                let registry = registry.trim();
-                registry
-                    .parse()
-                    .map_or_else(|_| name(registry).map(About::RegistryName), |uuid| Ok(About::Registry(uuid)))?
+            Some(("uuid", uuid)) => About::Package(Uuid::from_any_case(uuid.trim()).map_err(|_| RuleError::Uuid)?),
+            Some(("artifact", tree)) => {
+                About::Artifact(tree.trim().to_ascii_lowercase().parse().map_err(|_| RuleError::Tree)?)
             }
+            Some(("registry", registry)) => match Uuid::from_any_case(registry.trim()) {
+                Ok(uuid) => About::Registry(uuid),
+                Err(_) => About::RegistryName(name(registry.trim())?),
+            },
             Some(_) => return Err(RuleError::Kind),
             None if text.ends_with(".jl") => return Err(RuleError::Suffix),
             None => About::Name(name(text)?),

@@ -54,20 +54,22 @@ impl Mirror {
         flight
     }
 
-    async fn obtain(&self, flight: &Flight, patience: Patience) -> Result<Landed, Refusal> {
+    async fn obtain(self: &Arc<Self>, flight: &Flight, patience: Patience) -> Result<Landed, Refusal> {
         if let Some(landed) = self.land_from_disk(flight).await? {
             return Ok(landed);
         }
         if self.sources.is_empty() {
             return Err(Refusal::Offline);
         }
+        let askable = self.askable(&flight.resource).await?;
         let place = self.fetches.acquire();
         let _place = within(patience.deadline(flight.started), place).await.ok_or_else(busy)?;
         let _lock = match self.lock_or_landed(flight, patience).await? {
             Ok(landed) => return Ok(landed),
             Err(lock) => lock,
         };
-        self.ask_sources(flight, patience).await
+        let asked = self.ask_sources(flight, &askable.sources, patience).await;
+        asked.map_err(|refusal| askable.explain(refusal))
     }
 
     /// What lies here under this name, verified now if it was not yet. What turns out to be wrong
@@ -130,11 +132,11 @@ impl Mirror {
         }
     }
 
-    /// Asks the sources in order, and again after a pause while that may help.
-    async fn ask_sources(&self, flight: &Flight, patience: Patience) -> Result<Landed, Refusal> {
+    /// Asks those sources that may be asked in order, and again after a pause while that may help.
+    async fn ask_sources(&self, flight: &Flight, askable: &[usize], patience: Patience) -> Result<Landed, Refusal> {
         let asked = |source: &usize| patience.insists || self.memory.cooled(*source, &flight.resource).is_none();
-        let sources: Vec<_> = (0..self.sources.len()).filter(asked).collect();
-        let skipped = (0..self.sources.len()).filter_map(|source| self.memory.cooled(source, &flight.resource));
+        let sources: Vec<_> = askable.iter().copied().filter(asked).collect();
+        let skipped = askable.iter().filter_map(|source| self.memory.cooled(*source, &flight.resource));
         let skipped: Vec<_> = skipped.collect();
         for round in 1.. {
             let mut faults = skipped.clone();

@@ -14,6 +14,7 @@ mod memory;
 mod misses;
 mod names;
 mod patience;
+mod policy;
 mod receive;
 mod refusal;
 mod registries;
@@ -29,6 +30,7 @@ pub use judge::{Damage, hold, verify_file, verify_reader};
 pub use memory::Health;
 pub use names::{LoadError, Name, load_registry};
 pub use patience::Patience;
+pub use policy::Standing;
 pub use refusal::Refusal;
 pub use registries::{ListingAnswer, RegistryProblem};
 pub use steer::SteerError;
@@ -36,6 +38,7 @@ pub use view::Served;
 pub use wishes::{PackagesByName, WishState, WishStatus};
 
 use crate::config::Config;
+use crate::policy::{Act, Policy};
 use crate::protocol::Resource;
 use crate::source::Source;
 use crate::store::{Client, Lookup, OpenFile, Stamp, Store};
@@ -72,6 +75,8 @@ pub struct Mirror {
     verifications: Semaphore,
     hot: quick_cache::sync::Cache<Resource, Bytes, Weight>,
     names: names::Names,
+    policy: Policy,
+    known: policy::Known,
     misses: misses::Pending,
     listings: watch::Sender<registries::Progress>,
     view: view::View,
@@ -146,6 +151,8 @@ impl Mirror {
         Self {
             memory: memory::Memory::new(sources.len(), config.mirror.cooldown),
             names: names::Names::default(),
+            policy: Policy::new(config.policy.clone()),
+            known: policy::Known::default(),
             misses: misses::Pending::default(),
             limits: limits(&config.limits),
             bounds: config.mirror.clone(),
@@ -192,7 +199,11 @@ impl Mirror {
     /// Gives a resource to a client: from memory, from disk, or from a flight. A refusal has been
     /// written down as a miss when it is one.
     pub async fn get(self: &Arc<Self>, resource: &Resource, ask: &Ask) -> Result<Found, Refusal> {
-        let found = match self.try_hit(resource).await {
+        let hit = match self.permits(Act::Serve, resource).await {
+            Ok(()) => self.try_hit(resource).await,
+            Err(denied) => Err(denied),
+        };
+        let found = match hit {
             Ok(Some(hit)) => {
                 self.counters.hits.fetch_add(1, Ordering::Relaxed);
                 return Ok(hit);
@@ -209,6 +220,7 @@ impl Mirror {
 
     /// Brings a resource here, for prewarm. Returns its size and whether it was here already.
     pub async fn fetch(self: &Arc<Self>, resource: &Resource, patience: Patience) -> Result<(u64, bool), Refusal> {
+        self.permits(Act::Fetch, resource).await?;
         let before = match self.look_up(resource).await? {
             Lookup::Verified(open, _) => return Ok((open.stamp.size, true)),
             Lookup::Unverified(open) => Some(open.stamp),
@@ -271,7 +283,11 @@ impl Mirror {
 
     /// Brings a resource here for a client that needs all of it before it can be answered.
     pub async fn get_whole(self: &Arc<Self>, resource: &Resource, client: &Client) -> Result<(), Refusal> {
-        let fetched = self.in_time(self.fetch(resource, Patience::client(&self.bounds))).await;
+        let permitted = self.permits(Act::Serve, resource).await;
+        let fetched = match permitted {
+            Ok(()) => self.in_time(self.fetch(resource, Patience::client(&self.bounds))).await,
+            Err(denied) => Err(denied),
+        };
         fetched.map(drop).inspect_err(|refusal| self.refused(resource, refusal, client))
     }
 
@@ -280,9 +296,13 @@ impl Mirror {
         if lock(&self.flights).contains_key(resource) || self.store.serves(resource) {
             return None;
         }
-        let faults = (0..self.sources.len()).map(|source| self.memory.cooled(source, resource));
+        let askable = match self.askable_now(resource)? {
+            Ok(askable) => askable,
+            Err(refusal) => return Some(refusal),
+        };
+        let faults = askable.sources.iter().map(|source| self.memory.cooled(*source, resource));
         let faults = faults.collect::<Option<Vec<_>>>()?;
-        Some(Refusal::from_faults(&faults))
+        Some(askable.explain(Refusal::from_faults(&faults)))
     }
 }
 

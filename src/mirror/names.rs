@@ -23,6 +23,8 @@ pub struct Name {
 pub(super) struct Names {
     registries: Mutex<BTreeMap<Uuid, (TreeHash, Arc<RegistryIndex>)>>,
     artifacts: Mutex<HashMap<TreeHash, Box<str>>>,
+    /// The packages here that name an artifact.
+    owners: Mutex<HashMap<TreeHash, Vec<Uuid>>>,
     /// The facts that `artifacts` knows. Reading all of a large cache's costs seconds.
     read: Mutex<FactsRead>,
 }
@@ -52,6 +54,15 @@ impl Names {
             Resource::Package { .. } if !held.is_empty() => self.name(resource),
             _ => None,
         };
+        if let Resource::Package { uuid, .. } = *resource {
+            let mut owners = lock(&self.owners);
+            for artifact in held {
+                let owners = owners.entry(artifact.tree).or_default();
+                if !owners.contains(&uuid) {
+                    owners.push(uuid);
+                }
+            }
+        }
         let mut artifacts = lock(&self.artifacts);
         for artifact in held {
             let name = match &owner {
@@ -62,7 +73,16 @@ impl Names {
         }
     }
 
-    fn loaded(&self, uuid: Uuid) -> Option<TreeHash> {
+    pub(super) fn registry_name(&self, uuid: Uuid) -> Option<Arc<str>> {
+        lock(&self.registries).get(&uuid).map(|(_, index)| index.registry_name().into())
+    }
+
+    /// The packages here that name an artifact.
+    pub(super) fn owners(&self, artifact: TreeHash) -> Vec<Uuid> {
+        lock(&self.owners).get(&artifact).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn loaded(&self, uuid: Uuid) -> Option<TreeHash> {
         lock(&self.registries).get(&uuid).map(|(tree, _)| *tree)
     }
 }
@@ -94,6 +114,7 @@ impl Mirror {
             for registry in listing.iter().filter(|registry| self.names.loaded(registry.uuid) != Some(registry.tree)) {
                 match load_registry(&self.store, &registry.into(), &self.limits) {
                     Ok(index) => {
+                        self.see(&index);
                         let entry = (registry.tree, Arc::new(index));
                         lock(&self.names.registries).insert(registry.uuid, entry);
                         // It may name packages whose artifacts had no owner so far.
@@ -103,6 +124,7 @@ impl Mirror {
                 }
             }
         }
+        self.know_blocking();
         let learn = |fact: &crate::store::Fact| self.names.learn_artifacts(&fact.resource, &fact.artifacts);
         let mut read = lock(&self.names.read);
         self.store.for_each_fact_since(&mut read, learn).map_err(std::io::Error::other)

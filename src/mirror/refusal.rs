@@ -22,6 +22,12 @@ pub enum Refusal {
     /// What came, or what was here, is not what its name says.
     #[error("wrong content: {0}")]
     Content(String),
+    /// The policy of this mirror forbids it.
+    #[error("denied: {0}")]
+    Denied(String),
+    /// Only public upstreams are left to ask, and it is not for them to know of.
+    #[error("asked of no public upstream, and no other has it: {0}")]
+    Private(String),
     /// No room left in the cache directory.
     #[error("the disk of the cache is full")]
     Full,
@@ -41,6 +47,7 @@ impl Refusal {
             Self::NotFound => Some(Reason::NotFoundUpstream),
             Self::Upstream(_) | Self::Slow(_) => Some(Reason::UpstreamError),
             Self::Content(_) => Some(Reason::HashMismatch),
+            Self::Denied(_) | Self::Private(_) => Some(Reason::Denied),
             Self::Full | Self::Store(_) | Self::Closing => None,
         }
     }

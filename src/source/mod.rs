@@ -8,7 +8,7 @@ mod package_server;
 pub use package_server::{ClientError, PackageServer};
 
 use crate::config::Config;
-use crate::protocol::{Flavor, Listing, Resource};
+use crate::protocol::{Flavor, Listing, Resource, Uuid};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -81,6 +81,17 @@ pub struct Download {
     pub sha256: [u8; 32],
 }
 
+/// What a source says of a uuid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It does not have it.
+    No,
+    /// It is its own.
+    Yes,
+    /// It was never read, so nobody can tell.
+    Unread,
+}
+
 /// A place that resources come from.
 pub trait Source: Send + Sync + fmt::Debug {
     /// What it is called in logs, ledgers and answers.
@@ -91,6 +102,13 @@ pub trait Source: Send + Sync + fmt::Debug {
 
     /// Whether anybody else runs it, so that private names must not be asked of it.
     fn is_public(&self) -> bool;
+
+    /// Whether a registry or a package is its own, by its uuid; only a [`Rank::Private`] has any.
+    /// What is its own is asked of no public source.
+    fn claims(&self, uuid: Uuid) -> Claim {
+        let _ = uuid;
+        Claim::No
+    }
 
     /// Its listing of registries; [`Fault::NotFound`] where it does not know the flavor.
     fn listing(&self, flavor: Flavor) -> BoxFuture<'_, Result<Listing, Fault>>;
