@@ -16,6 +16,7 @@ pub mod gc;
 pub mod git;
 pub mod julia;
 pub mod mirror;
+pub mod policy;
 pub mod prewarm;
 pub mod protocol;
 pub mod request;

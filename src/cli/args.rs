@@ -5,6 +5,7 @@ use super::bundle::BundleArgs;
 use super::check::CheckArgs;
 use super::doctor::DoctorArgs;
 use super::gc::GcArgs;
+use super::policy::PolicyArgs;
 use super::prewarm::PrewarmArgs;
 use super::registries::RegistriesArgs;
 use super::status::StatusArgs;
@@ -63,6 +64,8 @@ pub(super) enum Command {
     Request(RequestArgs),
     /// Show the published registries; ask upstreams for new ones, go back, hold one where it is
     Registries(RegistriesArgs),
+    /// Show which rules there are, and what they come to for a package
+    Policy(PolicyArgs),
     /// Say whether manifests can be instantiated from this cache, asking nobody
     Check(CheckArgs),
     /// Say what is in this cache, and what was done to it
@@ -251,6 +254,7 @@ impl Command {
             Self::Misses(args) => Settings { json: args.json, ..common },
             Self::Request(args) => args.settings(common),
             Self::Registries(args) => args.settings(common),
+            Self::Policy(args) => args.settings(common),
             Self::Check(args) => args.settings(common),
             Self::Status(args) => args.settings(common),
             Self::Gc(args) => args.settings(common),

@@ -14,6 +14,7 @@ mod docs;
 mod doctor;
 mod gc;
 mod misses;
+mod policy;
 mod prewarm;
 mod progress;
 mod registries;
@@ -84,6 +85,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
         Command::Request(args) => request::run(&config, args.action.unwrap_or_default()),
         Command::Registries(args) => block_on(registries::run(&config, args)),
+        Command::Policy(args) => policy::run(&config, args),
         Command::Verify(_) => verify::run(&config),
         Command::Bundle(args) => bundle::run(&config, args),
         Command::Gc(args) => gc::run(&config, args),

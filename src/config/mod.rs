@@ -5,15 +5,18 @@
 //! `airlock.example.toml` shows every key with its default and is held to this by a test.
 
 mod environment;
+mod policy;
 mod secret;
 mod settings;
 mod sources;
 
 pub use environment::GitEnvironment;
+pub use policy::{About, List, Lists, Policy, Rule, RuleError};
 pub use secret::{Credentials, Secret, SecretError};
 pub use settings::{
-    BundleSettings, FallbackSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings,
-    RegistrySettings, RequestSettings, ServerSettings, Settings, Show, Span, UpstreamSettings, ViewSettings, When,
+    BundleSettings, FallbackSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PolicyListSettings,
+    PolicySettings, PrewarmSettings, RegistrySettings, RequestSettings, ServerSettings, Settings, Show, Span,
+    UpstreamSettings, ViewSettings, When,
 };
 pub use sources::{Fallback, GitRegistry, Proxy, TokenFrom, Upstream, without_credentials};
 
@@ -65,6 +68,8 @@ pub struct Config {
     pub view: View,
     /// For tarballs.
     pub limits: Limits,
+    /// What must not leak and what must not come in.
+    pub policy: Policy,
 }
 
 /// What prewarm takes.
@@ -182,6 +187,16 @@ pub enum ConfigError {
     /// A proxy that is no address.
     #[error("{0:?} is not the address of an HTTP proxy: http://host:port, https://host:port or \"none\"")]
     Proxy(String),
+    /// A rule of the policy that makes no sense.
+    #[error("{key}: {rule:?}: {problem}")]
+    Rule {
+        /// The key that it stands under.
+        key: &'static str,
+        /// As it was written.
+        rule: String,
+        /// What is wrong with it.
+        problem: RuleError,
+    },
     /// A bound that cannot work.
     #[error("{0}")]
     Bound(&'static str),
@@ -215,6 +230,7 @@ impl Config {
             mirror,
             view: View::new(flags.view, file.view, offline),
             limits: Limits::new(&file.limits),
+            policy: Policy::new(file.policy)?,
         };
         config.check()
     }

@@ -18,6 +18,7 @@ mod misses;
 mod names;
 mod origins;
 mod patience;
+mod policy;
 mod receive;
 mod refusal;
 mod registries;
@@ -33,6 +34,7 @@ pub use judge::{Damage, hold, is_here, verify_file, verify_reader};
 pub use memory::Health;
 pub use names::{LoadError, Name, load_registry};
 pub use patience::Patience;
+pub use policy::Standing;
 pub use refusal::Refusal;
 pub use registries::{ListingAnswer, RegistryProblem};
 pub use steer::SteerError;
@@ -40,6 +42,7 @@ pub use view::Served;
 pub use wishes::{PackagesByName, WishState, WishStatus};
 
 use crate::config::Config;
+use crate::policy::{Act, Policy};
 use crate::protocol::Resource;
 use crate::source::{Rank, Source};
 use crate::store::{Client, Lookup, OpenFile, Stamp, Store};
@@ -79,6 +82,8 @@ pub struct Mirror {
     names: names::Names,
     origins: origins::Known,
     fallback: crate::config::Fallback,
+    policy: Policy,
+    known: policy::Known,
     misses: misses::Pending,
     listings: watch::Sender<registries::Progress>,
     /// What could not be had of the registries when they were last asked for.
@@ -176,6 +181,8 @@ impl Mirror {
             names: names::Names::default(),
             origins: origins::Known::default(),
             fallback: config.fallback,
+            policy: Policy::new(config.policy.clone()),
+            known: policy::Known::default(),
             misses: misses::Pending::default(),
             limits: limits(&config.limits),
             bounds: config.mirror.clone(),
@@ -223,7 +230,11 @@ impl Mirror {
     /// Gives a resource to a client: from memory, from disk, or from a flight. A refusal has been
     /// written down as a miss when it is one.
     pub async fn get(self: &Arc<Self>, resource: &Resource, ask: &Ask) -> Result<Found, Refusal> {
-        let found = match self.try_hit(resource).await {
+        let hit = match self.permits(Act::Serve, resource).await {
+            Ok(()) => self.try_hit(resource).await,
+            Err(denied) => Err(denied),
+        };
+        let found = match hit {
             Ok(Some(hit)) => {
                 self.counters.hits.fetch_add(1, Ordering::Relaxed);
                 return Ok(hit);
@@ -246,6 +257,7 @@ impl Mirror {
 
     /// The same, with where it came from.
     pub async fn fetch_from(self: &Arc<Self>, resource: &Resource, patience: Patience) -> Result<Brought, Refusal> {
+        self.permits(Act::Fetch, resource).await?;
         let before = match self.look_up(resource).await? {
             Lookup::Verified(open, _) => return Ok(Brought { bytes: open.stamp.size, was_here: true, from: None }),
             Lookup::Unverified(open) => Some(open.stamp),
@@ -313,7 +325,11 @@ impl Mirror {
 
     /// Brings a resource here for a client that needs all of it before it can be answered.
     pub async fn get_whole(self: &Arc<Self>, resource: &Resource, client: &Client) -> Result<(), Refusal> {
-        let fetched = self.in_time(None, self.fetch(resource, Patience::client(&self.bounds))).await;
+        let permitted = self.permits(Act::Serve, resource).await;
+        let fetched = match permitted {
+            Ok(()) => self.in_time(None, self.fetch(resource, Patience::client(&self.bounds))).await,
+            Err(denied) => Err(denied),
+        };
         fetched.map(drop).inspect_err(|refusal| self.refused(resource, refusal, client))
     }
 
@@ -322,10 +338,13 @@ impl Mirror {
         if lock(&self.flights).contains_key(resource) || self.store.serves(resource) {
             return None;
         }
-        let asked = self.sources_for(resource, &Patience::client(&self.bounds));
-        let faults = asked.into_iter().map(|source| self.memory.cooled(source, resource));
+        let askable = match self.askable_now(resource, &Patience::client(&self.bounds))? {
+            Ok(askable) => askable,
+            Err(refusal) => return Some(refusal),
+        };
+        let faults = askable.sources.iter().map(|source| self.memory.cooled(*source, resource));
         let faults = faults.collect::<Option<Vec<_>>>()?;
-        Some(self.verdict(&faults))
+        Some(askable.explain(self.verdict(&faults)))
     }
 }
 

@@ -73,7 +73,16 @@ impl Names {
         published.collect()
     }
 
-    fn loaded(&self, uuid: Uuid) -> Option<TreeHash> {
+    pub(super) fn registry_name(&self, uuid: Uuid) -> Option<Arc<str>> {
+        lock(&self.registries).get(&uuid).map(|(_, index)| index.registry_name().into())
+    }
+
+    /// The packages here that name an artifact.
+    pub(super) fn owners(&self, artifact: TreeHash) -> Vec<Uuid> {
+        self.packages_with(artifact).iter().filter_map(Resource::uuid).collect()
+    }
+
+    pub(super) fn loaded(&self, uuid: Uuid) -> Option<TreeHash> {
         lock(&self.registries).get(&uuid).map(|(tree, _)| *tree)
     }
 }
@@ -105,6 +114,7 @@ impl Mirror {
             for registry in listing.iter().filter(|registry| self.names.loaded(registry.uuid) != Some(registry.tree)) {
                 match load_registry(&self.store, &registry.into(), &self.limits) {
                     Ok(index) => {
+                        self.see(&index);
                         let entry = (registry.tree, Arc::new(index));
                         lock(&self.names.registries).insert(registry.uuid, entry);
                     }
@@ -112,6 +122,7 @@ impl Mirror {
                 }
             }
         }
+        self.know_blocking();
         let learn = |fact: &crate::store::Fact| self.names.learn_artifacts(&fact.resource, &fact.artifacts);
         let mut read = lock(&self.names.read);
         self.store.for_each_fact_since(&mut read, learn).map_err(std::io::Error::other)

@@ -28,6 +28,12 @@ pub enum Refusal {
     /// What came, or what was here, is not what its name says.
     #[error("wrong content: {0}")]
     Content(String),
+    /// The policy of this mirror forbids it.
+    #[error("denied: {0}")]
+    Denied(String),
+    /// Only public upstreams are left to ask, and it is not for them to know of.
+    #[error("asked of no public upstream, and no other has it: {0}")]
+    Private(String),
     /// No room left in the cache directory.
     #[error("the disk of the cache is full")]
     Full,
@@ -47,6 +53,7 @@ impl Refusal {
             Self::NotFound | Self::Absent(_) => Some(Reason::NotFoundUpstream),
             Self::Upstream(_) | Self::Slow(_) => Some(Reason::UpstreamError),
             Self::Content(_) => Some(Reason::HashMismatch),
+            Self::Denied(_) | Self::Private(_) => Some(Reason::Denied),
             Self::Full | Self::Store(_) | Self::Closing => None,
         }
     }
@@ -55,9 +62,12 @@ impl Refusal {
     pub fn detail(&self) -> Option<String> {
         match self {
             Self::Offline | Self::NotFound | Self::Full | Self::Store(_) | Self::Closing => None,
-            Self::Absent(_) | Self::Upstream(_) | Self::Slow(_) | Self::Content(_) => {
-                Some(self.to_string().chars().take(LONGEST_DETAIL).collect())
-            }
+            Self::Absent(_)
+            | Self::Denied(_)
+            | Self::Private(_)
+            | Self::Upstream(_)
+            | Self::Slow(_)
+            | Self::Content(_) => Some(self.to_string().chars().take(LONGEST_DETAIL).collect()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Registries: follow what the sources list, publish only forward, answer `/registries` at once.
 
 use super::{Mirror, Patience, Refusal, blocking, lock};
+use crate::policy::Act;
 use crate::protocol::{Flavor, Listing, RegistryTree, Uuid};
 use crate::source::{Fault, Source};
 use crate::store::{DISK, Generation, Store, StoreError, is_superseded};
@@ -66,6 +67,9 @@ impl Mirror {
         flavors: &[Flavor],
         wait: Option<Duration>,
     ) -> Result<ListingAnswer, Refusal> {
+        if !self.policy.is_silent(Act::Serve) {
+            self.know().await;
+        }
         let answer = self.listing_now(flavors).await?;
         if answer != ListingAnswer::Nothing || self.sources.is_empty() {
             return Ok(answer);
@@ -120,6 +124,7 @@ impl Mirror {
                 }
                 match self.ask_listing(index, source.as_ref(), flavor, patience).await {
                     Ok(listing) => {
+                        let listing = self.admitted(source.as_ref(), listing).await;
                         problems
                             .extend(self.offer_all((flavor, source.name()), &listing, &mut settled, patience).await);
                     }

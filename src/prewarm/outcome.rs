@@ -14,6 +14,8 @@ pub enum Status {
     Fetched,
     /// It could not be had.
     Failed,
+    /// The policy denies it, or it is private and no source that may be asked has it.
+    Denied,
     /// It is wanted and not here: a dry run, or a run that was stopped.
     Planned,
 }
@@ -56,6 +58,10 @@ impl Outcome {
 
 impl From<Refusal> for Outcome {
     fn from(refusal: Refusal) -> Self {
-        Self::failed(&refusal.to_string())
+        let status = match &refusal {
+            Refusal::Denied(_) | Refusal::Private(_) => Status::Denied,
+            _ => Status::Failed,
+        };
+        Self { status, ..Self::failed(&refusal.to_string()) }
     }
 }

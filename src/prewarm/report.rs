@@ -106,6 +106,8 @@ pub struct Totals {
     pub fetched: usize,
     /// Not to be had.
     pub failed: usize,
+    /// Denied by the policy.
+    pub denied: usize,
     /// Of all that is here now.
     pub bytes: u64,
 }
@@ -162,7 +164,7 @@ impl Report {
     /// read: it asks for no more.
     pub fn is_complete(&self) -> bool {
         let readable = self.inputs.iter().all(|input| input.error.is_none());
-        let here = self.totals.failed + self.totals.planned == 0;
+        let here = self.totals.failed + self.totals.denied + self.totals.planned == 0;
         let mirrorable = self.allow_unmirrorable || self.unmirrorable.is_empty();
         readable && (self.dry_run || (here && mirrorable))
     }
@@ -199,6 +201,7 @@ impl Totals {
             Status::Cached => self.cached += 1,
             Status::Fetched => self.fetched += 1,
             Status::Failed => self.failed += 1,
+            Status::Denied => self.denied += 1,
         }
         self.bytes = self.bytes.saturating_add(bytes.unwrap_or_default());
     }

@@ -13,7 +13,7 @@ pub use http_client::ClientError;
 pub use package_server::PackageServer;
 
 use crate::config::{Config, When, without_credentials};
-use crate::protocol::{Flavor, Kind, Listing, Resource};
+use crate::protocol::{Flavor, Kind, Listing, Resource, Uuid};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -121,6 +121,17 @@ pub struct Download {
     pub sha256: [u8; 32],
 }
 
+/// What a source says of a uuid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It does not have it.
+    No,
+    /// It is its own.
+    Yes,
+    /// It was never read, so nobody can tell.
+    Unread,
+}
+
 /// A place that resources come from.
 pub trait Source: Send + Sync + fmt::Debug {
     /// What it is called in logs, ledgers and answers.
@@ -135,6 +146,13 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// Whether it may have resources of this kind.
     fn gives(&self, _kind: Kind) -> bool {
         true
+    }
+
+    /// Whether a registry or a package is its own, by its uuid; only a [`Rank::Private`] has any.
+    /// What is its own is asked of no public source.
+    fn claims(&self, uuid: Uuid) -> Claim {
+        let _ = uuid;
+        Claim::No
     }
 
     /// Its listing of registries; [`Fault::NotFound`] where it does not know the flavor.

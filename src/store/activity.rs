@@ -39,6 +39,8 @@ pub enum Action {
     Gc,
     /// A registry was put back to another tree, pinned or unpinned.
     Registry,
+    /// All versions that are known were said to be old enough.
+    Policy,
 }
 
 impl Store {

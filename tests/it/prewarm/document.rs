@@ -21,7 +21,7 @@ async fn the_document_has_exactly_these_keys() {
                 assert_eq!(&keys(item), expected, "{list}");
             }
         }
-        assert_eq!(keys(&document["totals"]), ["bytes", "cached", "failed", "fetched", "planned"]);
+        assert_eq!(keys(&document["totals"]), ["bytes", "cached", "denied", "failed", "fetched", "planned"]);
     }
 }
 
