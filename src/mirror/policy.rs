@@ -301,8 +301,11 @@ impl Mirror {
     }
 
     /// Remembers versions that manifests name, each with what it is called, so that they are shown
-    /// however young they are. Blocks.
+    /// however young they are; unless that is not allowed. Blocks.
     pub fn pin_versions(&self, versions: &[(Resource, String)]) -> Result<(), StoreError> {
+        if !self.policy.rules().pins {
+            return Ok(());
+        }
         self.store.remember_pinned_versions(versions)?;
         self.know_blocking();
         Ok(())
