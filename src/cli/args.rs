@@ -1,13 +1,15 @@
 //! Flags, and the environment variables that stand for them.
 
+use super::adopt::AdoptArgs;
 use super::bundle::BundleArgs;
 use super::check::CheckArgs;
 use super::doctor::DoctorArgs;
 use super::gc::GcArgs;
 use super::policy::PolicyArgs;
+use super::prewarm::PrewarmArgs;
 use super::registries::RegistriesArgs;
 use super::status::StatusArgs;
-use crate::config::{LogFormat, PrewarmSettings, RequestSettings, Settings, Show, UpstreamSettings, ViewSettings};
+use crate::config::{LogFormat, RequestSettings, Settings, Show, UpstreamSettings, ViewSettings};
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -54,6 +56,8 @@ pub(super) enum Command {
     Serve(ServeArgs),
     /// Fetch the whole closure of manifests into the cache directory
     Prewarm(PrewarmArgs),
+    /// Take over depots that were filled by hand: what is what its name says is published
+    Adopt(AdoptArgs),
     /// Show, export or forget what clients asked for and was not here
     Misses(MissesArgs),
     /// Ask for packages by name, and export what this side has, lacks and wishes for
@@ -117,37 +121,6 @@ pub(super) struct Upstream {
     /// the official one, pkg.julialang.org]
     #[arg(long, env = "AIRLOCK_UPSTREAM", value_name = "URL", value_delimiter = ',')]
     pub(super) upstream: Vec<String>,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct PrewarmArgs {
-    #[command(flatten)]
-    upstream: Upstream,
-    /// Platform whose artifacts are wanted: a triplet such as x86_64-linux-gnu, host, or all;
-    /// repeat for more [default: host]
-    #[arg(long, env = "AIRLOCK_PLATFORM", value_name = "TRIPLET|host|all", value_delimiter = ',')]
-    platform: Vec<String>,
-    /// Leave lazy artifacts out
-    #[arg(long, env = "AIRLOCK_NO_LAZY", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
-    no_lazy: Option<bool>,
-    /// Fetches side by side [default: 64]
-    #[arg(long, env = "AIRLOCK_JOBS", value_name = "N")]
-    jobs: Option<usize>,
-    /// How often one resource is tried [default: 5]
-    #[arg(long, env = "AIRLOCK_ATTEMPTS", value_name = "N")]
-    attempts: Option<u32>,
-    /// Print the plan; needs no upstream and fetches nothing
-    #[arg(long, env = "AIRLOCK_DRY_RUN", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
-    dry_run: Option<bool>,
-    /// Entries that no package server can serve do not make the exit code 1
-    #[arg(long, env = "AIRLOCK_ALLOW_UNMIRRORABLE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
-    allow_unmirrorable: Option<bool>,
-    /// One JSON document on standard output
-    #[arg(long, env = "AIRLOCK_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
-    json: Option<bool>,
-    /// Manifests, Artifacts.toml files, exported lists of misses, or folders to search for them
-    #[arg(required = true, value_name = "PATH")]
-    pub(super) paths: Vec<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -277,6 +250,7 @@ impl Command {
                 ..common
             },
             Self::Prewarm(args) => args.settings(common),
+            Self::Adopt(args) => args.settings(common),
             Self::Misses(args) => Settings { json: args.json, ..common },
             Self::Request(args) => args.settings(common),
             Self::Registries(args) => args.settings(common),
@@ -299,19 +273,6 @@ impl From<ViewName> for Show {
             ViewName::Full => Self::Full,
             ViewName::Available => Self::Available,
         }
-    }
-}
-
-impl PrewarmArgs {
-    fn settings(&self, common: Settings) -> Settings {
-        let prewarm = PrewarmSettings {
-            platform: some(&self.platform),
-            no_lazy: self.no_lazy,
-            dry_run: self.dry_run,
-            allow_unmirrorable: self.allow_unmirrorable,
-            attempts: self.attempts,
-        };
-        Settings { upstream: self.upstream.setting(), jobs: self.jobs, json: self.json, prewarm, ..common }
     }
 }
 

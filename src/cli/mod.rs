@@ -3,6 +3,7 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 done and complete; 1 ran,
 //! but something is missing, failed or damaged; 2 wrong usage, or it could not even start.
 
+mod adopt;
 mod args;
 mod bundle;
 mod check;
@@ -77,7 +78,8 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
     start_log(config.log, log_level.or(of_file).unwrap_or_else(|| command.default_log_level()))?;
     match command {
         Command::Serve(_) => block_on(serve::run(&config)),
-        Command::Prewarm(args) => block_on(prewarm::run(&config, args.paths)),
+        Command::Prewarm(args) => block_on(prewarm::run(&config, args)),
+        Command::Adopt(args) => adopt::run(&config, &args),
         Command::Demo(args) => block_on(demo::run(config, args.exit, args.upstream_only)),
         Command::Check(args) => check::run(&config, args.paths),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),

@@ -1,11 +1,12 @@
 //! `airlock prewarm`.
 
+use super::args::{Upstream, some, switch};
 use super::progress::Bar;
 use super::serve::stop_signal;
 use super::table::{bytes, table};
 use super::{Outcome, complain, open_store, print, print_json, say, sources};
 use crate::closure::UnmirrorableKind;
-use crate::config::Config;
+use crate::config::{Config, PrewarmSettings, Settings};
 use crate::mirror::Mirror;
 use crate::prewarm::{self, Event, Progress, RegistryReport, Report, Request, Status};
 use crate::protocol::{GENERAL, Resource, TreeHash};
@@ -15,8 +16,52 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub(super) async fn run(config: &Config, paths: Vec<PathBuf>) -> anyhow::Result<Outcome> {
-    let request = Request::new(paths, config)?;
+#[derive(Debug, clap::Args)]
+pub(super) struct PrewarmArgs {
+    #[command(flatten)]
+    upstream: Upstream,
+    /// Platform whose artifacts are wanted: a triplet such as x86_64-linux-gnu, host, or all;
+    /// repeat for more [default: host]
+    #[arg(long, env = "AIRLOCK_PLATFORM", value_name = "TRIPLET|host|all", value_delimiter = ',')]
+    platform: Vec<String>,
+    /// Leave lazy artifacts out
+    #[arg(long, env = "AIRLOCK_NO_LAZY", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    no_lazy: Option<bool>,
+    /// Fetches side by side [default: 64]
+    #[arg(long, env = "AIRLOCK_JOBS", value_name = "N")]
+    jobs: Option<usize>,
+    /// How often one resource is tried [default: 5]
+    #[arg(long, env = "AIRLOCK_ATTEMPTS", value_name = "N")]
+    attempts: Option<u32>,
+    /// Print the plan; needs no upstream and fetches nothing
+    #[arg(long, env = "AIRLOCK_DRY_RUN", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    dry_run: Option<bool>,
+    /// Entries that no package server can serve do not make the exit code 1
+    #[arg(long, env = "AIRLOCK_ALLOW_UNMIRRORABLE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    allow_unmirrorable: Option<bool>,
+    /// One JSON document on standard output
+    #[arg(long, env = "AIRLOCK_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    json: Option<bool>,
+    /// Manifests, Artifacts.toml files, exported lists of misses, or folders to search for them
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
+impl PrewarmArgs {
+    pub(super) fn settings(&self, common: Settings) -> Settings {
+        let prewarm = PrewarmSettings {
+            platform: some(&self.platform),
+            no_lazy: self.no_lazy,
+            dry_run: self.dry_run,
+            allow_unmirrorable: self.allow_unmirrorable,
+            attempts: self.attempts,
+        };
+        Settings { upstream: self.upstream.setting(), jobs: self.jobs, json: self.json, prewarm, ..common }
+    }
+}
+
+pub(super) async fn run(config: &Config, args: PrewarmArgs) -> anyhow::Result<Outcome> {
+    let request = Request::new(args.paths, config)?;
     // A dry run asks nobody, so it does not even need a client that could.
     let sources = if request.dry_run { Vec::new() } else { sources(config)? };
     let mirror = Arc::new(Mirror::new(open_store(config)?, sources, config));

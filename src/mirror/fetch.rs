@@ -5,12 +5,13 @@ use super::flight::{Flight, Landed};
 use super::judge::{Damage, verify_file};
 use super::memory::Admission;
 use super::patience::{LONGEST_WAIT, Patience};
+use super::policy::Askable;
 use super::receive::Failed;
 use super::refusal::Refusal;
 use super::{Mirror, blocking, lock};
 use crate::fault;
 use crate::protocol::Resource;
-use crate::source::{Fault, Wanted};
+use crate::source::{Fault, Rank, Wanted};
 use crate::store::{Lock, Lookup, OpenFile, Stamp, StoreError};
 use std::fs::File;
 use std::sync::Arc;
@@ -68,7 +69,7 @@ impl Mirror {
             Ok(landed) => return Ok(landed),
             Err(lock) => lock,
         };
-        let asked = self.ask_sources(flight, &askable.sources, patience).await;
+        let asked = self.ask_sources(flight, &askable, patience).await;
         asked.map_err(|refusal| askable.explain(refusal))
     }
 
@@ -84,7 +85,7 @@ impl Mirror {
         flight.begin(Arc::clone(&file), Some(stamp.size), stamp.size);
         let _place = self.verifications.acquire().await.map_err(|_| Refusal::Closing)?;
         let Some(damage) = self.verify_here(flight.resource, &file, stamp).await? else {
-            return Ok(Some(Landed { file, size: stamp.size }));
+            return Ok(Some(Landed { file, size: stamp.size, from: None }));
         };
         let (store, resource) = (Arc::clone(&self.store), flight.resource);
         if let Some(to) = blocking(move || store.quarantine(&resource, stamp)).await?? {
@@ -132,17 +133,56 @@ impl Mirror {
         }
     }
 
-    /// Asks those sources that may be asked in order, and again after a pause while that may help.
-    async fn ask_sources(&self, flight: &Flight, askable: &[usize], patience: Patience) -> Result<Landed, Refusal> {
-        let asked = |source: &usize| patience.insists || self.memory.cooled(*source, &flight.resource).is_none();
-        let sources: Vec<_> = askable.iter().copied().filter(asked).collect();
-        let skipped = askable.iter().filter_map(|source| self.memory.cooled(*source, &flight.resource));
-        let skipped: Vec<_> = skipped.collect();
+    /// Those of the sources that may be asked for a resource that can give it now, in order.
+    pub(super) fn sources_for(&self, resource: &Resource, askable: &Askable, patience: &Patience) -> Vec<usize> {
+        let gives = |index: &usize| {
+            self.sources.get(*index).is_some_and(|source| self.may_ask(source.as_ref(), resource, patience))
+        };
+        askable.sources.iter().copied().filter(gives).collect()
+    }
+
+    /// What the faults of all sources come to. Where none could be asked, none has it.
+    pub(super) fn verdict(&self, faults: &[Fault]) -> Refusal {
+        if faults.is_empty() && !self.sources.is_empty() { Refusal::NotFound } else { Refusal::from_faults(faults) }
+    }
+
+    /// Asks the sources in order. A fall-back is asked when nothing more can be hoped for from the
+    /// others: neither now nor, if there is time, a little later.
+    async fn ask_sources(
+        self: &Arc<Self>,
+        flight: &Flight,
+        askable: &Askable,
+        patience: Patience,
+    ) -> Result<Landed, Refusal> {
+        let is_fallback = |index: &usize| self.sources.get(*index).is_some_and(|it| it.rank() == Rank::Fallback);
+        let asked = self.sources_for(&flight.resource, askable, &patience).into_iter();
+        let (fallbacks, servers) = asked.partition::<Vec<_>, _>(is_fallback);
+        let mut faults = Vec::new();
+        for sources in [servers, fallbacks] {
+            match self.ask_in_rounds(flight, &sources, patience).await? {
+                Ok(landed) => return Ok(landed),
+                Err(theirs) => faults.extend(theirs),
+            }
+        }
+        Err(self.verdict(&faults))
+    }
+
+    /// Asks some sources in order, and again after a pause while that may help.
+    async fn ask_in_rounds(
+        self: &Arc<Self>,
+        flight: &Flight,
+        sources: &[usize],
+        patience: Patience,
+    ) -> Result<Result<Landed, Vec<Fault>>, Refusal> {
+        let cooled = |source: &usize| self.memory.cooled(*source, &flight.resource);
+        let skipped: Vec<_> = sources.iter().filter_map(cooled).collect();
+        let asked = |source: &&usize| patience.insists || cooled(source).is_none();
+        let sources: Vec<_> = sources.iter().filter(asked).copied().collect();
         for round in 1.. {
             let mut faults = skipped.clone();
             for &source in &sources {
                 match self.ask_source(flight, source, patience).await {
-                    Ok(landed) => return Ok(landed),
+                    Ok(landed) => return Ok(Ok(landed)),
                     Err(Failed::Here(refusal)) => return Err(refusal),
                     Err(Failed::Source(fault)) if flight.is_committed() => return Err(Refusal::from_faults(&[fault])),
                     Err(Failed::Source(fault)) => faults.push(fault),
@@ -155,15 +195,18 @@ impl Mirror {
             let leaves = |deadline: Instant| deadline.saturating_duration_since(Instant::now()) <= pause;
             let late = pause > LONGEST_WAIT || patience.deadline(flight.started).is_some_and(leaves);
             if again.is_none() || round >= patience.attempts || late {
-                return Err(Refusal::from_faults(&faults));
+                return Ok(Err(faults));
             }
             tokio::time::sleep(pause).await;
         }
         Err(Refusal::Closing)
     }
 
-    async fn ask_source(&self, flight: &Flight, index: usize, patience: Patience) -> Result<Landed, Failed> {
+    async fn ask_source(self: &Arc<Self>, flight: &Flight, index: usize, patience: Patience) -> Result<Landed, Failed> {
         let Some(source) = self.sources.get(index) else { return Err(Fault::NotFound.into()) };
+        if source.rank() == Rank::Fallback {
+            return self.ask_fallback(flight, index, patience).await;
+        }
         let admission = if patience.insists { Admission::Free } else { self.memory.admits(index) };
         if admission == Admission::Refused {
             return Err(Fault::Connect("this upstream was out of reach a moment ago".to_owned()).into());
@@ -192,7 +235,7 @@ impl Drop for Probe<'_> {
 }
 
 fn landed(open: OpenFile) -> Landed {
-    Landed { file: Arc::new(open.file), size: open.stamp.size }
+    Landed { file: Arc::new(open.file), size: open.stamp.size, from: None }
 }
 
 fn busy() -> Refusal {

@@ -48,6 +48,7 @@ impl Askable {
     pub(super) fn explain(self, refusal: Refusal) -> Refusal {
         match (self.withheld, refusal) {
             (Some(why), Refusal::NotFound) => Refusal::Private(why),
+            (Some(why), Refusal::Absent(words)) => Refusal::Private(format!("{why}; {words}")),
             (_, refusal) => refusal,
         }
     }

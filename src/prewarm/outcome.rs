@@ -29,23 +29,25 @@ pub struct Outcome {
     pub bytes: Option<u64>,
     /// One line of words, where something is to be explained.
     pub reason: Option<String>,
+    /// Where it came from, if this run fetched it: a package server, a repository or an address.
+    pub from: Option<String>,
 }
 
 impl Outcome {
     /// It is here.
     pub fn here(bytes: u64, cached: bool) -> Self {
         let status = if cached { Status::Cached } else { Status::Fetched };
-        Self { status, bytes: Some(bytes), reason: None }
+        Self { status, bytes: Some(bytes), reason: None, from: None }
     }
 
     /// It could not be had.
     pub fn failed(reason: &str) -> Self {
-        Self { status: Status::Failed, bytes: None, reason: Some(one_line(reason)) }
+        Self { status: Status::Failed, bytes: None, reason: Some(one_line(reason)), from: None }
     }
 
     /// It is wanted, and nothing was done about it.
     pub const fn planned() -> Self {
-        Self { status: Status::Planned, bytes: None, reason: None }
+        Self { status: Status::Planned, bytes: None, reason: None, from: None }
     }
 
     /// The run was stopped before it was done.

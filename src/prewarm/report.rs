@@ -68,6 +68,8 @@ pub struct PackageReport {
     pub bytes: Option<u64>,
     /// In words, if it failed.
     pub reason: Option<String>,
+    /// Where it came from, if this run fetched it: a package server, a repository or an address.
+    pub from: Option<String>,
 }
 
 /// An artifact.
@@ -89,6 +91,8 @@ pub struct ArtifactReport {
     pub bytes: Option<u64>,
     /// In words, if it failed.
     pub reason: Option<String>,
+    /// Where it came from, if this run fetched it: a package server, a repository or an address.
+    pub from: Option<String>,
 }
 
 /// How many resources have which status, and the bytes of those that are here.
@@ -205,13 +209,13 @@ impl Totals {
 
 impl RegistryReport {
     pub(super) fn new(RegistryTree { uuid, tree }: RegistryTree, outcome: Outcome) -> Self {
-        let Outcome { status, bytes, reason } = outcome;
+        let Outcome { status, bytes, reason, .. } = outcome;
         Self { uuid, tree: Some(tree), status, bytes, reason }
     }
 
     /// A registry of which no tree is known. It speaks for General: what every client wants.
     pub(super) fn unknown(outcome: Outcome) -> Self {
-        let Outcome { status, bytes, reason } = outcome;
+        let Outcome { status, bytes, reason, .. } = outcome;
         Self { uuid: GENERAL, tree: None, status, bytes, reason }
     }
 }
@@ -219,14 +223,14 @@ impl RegistryReport {
 impl PackageReport {
     fn new(at: &Resource, package: &WantedPackage, outcome: Outcome) -> Option<Self> {
         let WantedPackage { name, version } = package.clone();
-        let Outcome { status, bytes, reason } = outcome;
-        Some(Self { name, uuid: at.uuid()?, version, tree: at.tree(), status, bytes, reason })
+        let Outcome { status, bytes, reason, from } = outcome;
+        Some(Self { name, uuid: at.uuid()?, version, tree: at.tree(), status, bytes, reason, from })
     }
 }
 
 impl ArtifactReport {
     fn new(at: &Resource, artifact: &WantedArtifact, outcome: Outcome) -> Self {
-        let Outcome { status, bytes, reason } = outcome;
+        let Outcome { status, bytes, reason, from } = outcome;
         Self {
             tree: at.tree(),
             names: artifact.names.iter().cloned().collect(),
@@ -236,6 +240,7 @@ impl ArtifactReport {
             status,
             bytes,
             reason,
+            from,
         }
     }
 }

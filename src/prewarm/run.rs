@@ -2,7 +2,7 @@
 
 use super::registries;
 use super::{Event, Outcome, Progress, RegistryReport, Report, Request, Status};
-use crate::closure::{Input, Plan, Selection, pinned_versions, read_inputs, said_names};
+use crate::closure::{Content, Input, Plan, Selection, pinned_versions, read_inputs, said_names};
 use crate::fault;
 use crate::mirror::{Mirror, Patience, Refusal, blocking, verify_file};
 use crate::protocol::{Kind, Resource};
@@ -54,6 +54,9 @@ pub async fn run_inputs(
     registries: Vec<RegistryReport>,
     progress: &dyn Progress,
 ) -> Report {
+    for artifacts in inputs.iter().filter_map(|input| input.content.as_ref().ok()).filter_map(Content::artifacts) {
+        mirror.learn_downloads(artifacts);
+    }
     let selection = Selection { platforms: request.platforms.clone(), lazy: request.lazy };
     let plan = Plan::new(selection, inputs, mirror.registries());
     // Before anything is asked for: private names are told by them.
@@ -177,12 +180,13 @@ async fn obtain(mirror: Arc<Mirror>, resource: Resource, how: How) -> (Resource,
 }
 
 async fn fetch(mirror: &Arc<Mirror>, resource: Resource, patience: Patience) -> Result<Obtained, Refusal> {
-    let (bytes, cached) = mirror.fetch(&resource, patience).await?;
+    let brought = mirror.fetch_from(&resource, patience).await?;
     let artifacts = match resource.kind() {
         Kind::Package => Some(held_artifacts(mirror, resource).await?),
         Kind::Registry | Kind::Artifact => None,
     };
-    Ok(Obtained { outcome: Outcome::here(bytes, cached), artifacts })
+    let from = brought.from.map(|from| from.to_string());
+    Ok(Obtained { outcome: Outcome { from, ..Outcome::here(brought.bytes, brought.was_here) }, artifacts })
 }
 
 /// What a package that is here names. A package that is gone again, or changed, must not count as

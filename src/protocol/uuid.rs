@@ -26,6 +26,11 @@ impl Uuid {
         Self(random & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62)
     }
 
+    /// As one number.
+    pub const fn as_u128(self) -> u128 {
+        self.0
+    }
+
     /// Reads a uuid of either case, as hand-written TOML files may have it.
     pub fn from_any_case(text: &str) -> Result<Self, ParseUuidError> {
         text.to_ascii_lowercase().parse()

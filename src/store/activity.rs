@@ -29,6 +29,8 @@ pub enum Action {
     Export,
     /// A bundle was imported.
     Import,
+    /// A depot was adopted.
+    Adopt,
     /// A request was exported.
     Request,
     /// Everything was hashed again.

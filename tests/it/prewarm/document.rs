@@ -40,8 +40,8 @@ const TOP_KEYS: [&str; 9] = [
 const LIST_KEYS: [(&str, &[&str]); 5] = [
     ("inputs", &["error", "julia_version", "kind", "manifest_format", "path", "warnings"]),
     ("registries", &["bytes", "reason", "status", "tree", "uuid"]),
-    ("packages", &["bytes", "name", "reason", "status", "tree", "uuid", "version"]),
-    ("artifacts", &["bytes", "lazy", "names", "package", "platforms", "reason", "status", "tree"]),
+    ("packages", &["bytes", "from", "name", "reason", "status", "tree", "uuid", "version"]),
+    ("artifacts", &["bytes", "from", "lazy", "names", "package", "platforms", "reason", "status", "tree"]),
     ("unmirrorable", &["kind", "name", "repo_url", "uuid", "version"]),
 ];
 
