@@ -21,6 +21,7 @@ mod julia_client;
 mod julia_data;
 mod layers;
 mod patience;
+mod policy;
 mod prewarm;
 mod registries;
 mod request;
