@@ -11,6 +11,7 @@ mod demo;
 #[cfg(test)]
 mod docs;
 mod doctor;
+mod fallback;
 mod gc;
 mod misses;
 mod prewarm;

@@ -1,6 +1,7 @@
 //! `airlock prewarm`.
 
 use super::args::{Upstream, some, switch};
+use super::fallback::FallbackArgs;
 use super::progress::Bar;
 use super::serve::stop_signal;
 use super::table::{bytes, table};
@@ -20,6 +21,8 @@ use std::sync::Arc;
 pub(super) struct PrewarmArgs {
     #[command(flatten)]
     upstream: Upstream,
+    #[command(flatten)]
+    fallback: FallbackArgs,
     /// Platform whose artifacts are wanted: a triplet such as x86_64-linux-gnu, host, or all;
     /// repeat for more [default: host]
     #[arg(long, env = "AIRLOCK_PLATFORM", value_name = "TRIPLET|host|all", value_delimiter = ',')]
@@ -56,7 +59,14 @@ impl PrewarmArgs {
             allow_unmirrorable: self.allow_unmirrorable,
             attempts: self.attempts,
         };
-        Settings { upstream: self.upstream.setting(), jobs: self.jobs, json: self.json, prewarm, ..common }
+        Settings {
+            upstream: self.upstream.setting(),
+            fallback: self.fallback.settings(),
+            jobs: self.jobs,
+            json: self.json,
+            prewarm,
+            ..common
+        }
     }
 }
 

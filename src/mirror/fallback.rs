@@ -72,7 +72,7 @@ fn summed_up(source: &str, tried: Vec<(String, Fault)>) -> Fault {
     });
     let words = format!("{source}: {}", words.collect::<Vec<_>>().join("; "));
     let worst = tried.into_iter().map(|(_, fault)| fault).max_by_key(Fault::weight);
-    worst.map_or(Fault::NotFound, |worst| Fault::Tried { words, worst: Box::new(worst) })
+    worst.map_or(Fault::NotFound, |worst| Fault::worded(words, worst))
 }
 
 #[cfg(test)]
@@ -85,7 +85,7 @@ mod tests {
         let tried = vec![
             ("https://a".to_owned(), Fault::NotFound),
             ("https://b".to_owned(), Fault::Connect("refused".to_owned())),
-            ("https://c".to_owned(), Fault::Absent("nothing at https://c".to_owned())),
+            ("https://c".to_owned(), Fault::worded("nothing at https://c".to_owned(), Fault::NotFound)),
         ];
         let fault = summed_up("download", tried);
         assert_eq!(
