@@ -6,7 +6,7 @@
 //! so a wrong one is a fault before the end of the body, and whoever takes the body for whole must
 //! have seen its end.
 
-use super::package_server::fault;
+use super::package_server::{fault, retry_after};
 use super::piped::{Body, Pipe, Taker, piped};
 use super::{Answer, ClientError, Download, Fault, Rank, Resume, Source, Wanted};
 use crate::config::Config;
@@ -96,7 +96,7 @@ impl Downloads {
         match response.status() {
             StatusCode::OK => Ok(response),
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(Fault::NotFound),
-            status => Err(Fault::Status { status: status.as_u16(), retry_after: None }),
+            status => Err(Fault::Status { status: status.as_u16(), retry_after: retry_after(response.headers()) }),
         }
     }
 }

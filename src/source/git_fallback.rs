@@ -23,7 +23,7 @@ const LEVEL: u32 = 6;
 /// The repositories that registries name, as a source. Asked with one [`Repository`] at a time.
 #[derive(Debug)]
 pub struct GitFallback {
-    clones: Arc<Clones>,
+    clones: Clones,
     places: Arc<Semaphore>,
 }
 
@@ -31,16 +31,21 @@ impl GitFallback {
     /// With its clones in the cache directory.
     pub fn new(config: &Config) -> Self {
         let bounds = Bounds { tree: Limits::from(&config.limits), ..Bounds::default() };
-        let clones = Arc::new(Clones::new(config.cache.join(".airlock/clones"), bounds));
+        let clones = Clones::new(config.cache.join(".airlock/clones"), bounds);
         Self { clones, places: Arc::new(Semaphore::new(REPOSITORIES)) }
     }
 
     async fn get(&self, tree: TreeHash, repository: Repository) -> Result<Answer, Fault> {
         let closing = || Fault::Broken("shutting down".to_owned());
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| closing())?;
-        let clones = Arc::clone(&self.clones);
-        let ready = tokio::task::spawn_blocking(move || ensure(&clones, tree, &repository).map(|clone| (clone, place)));
-        let (clone, place) = ready.await.map_err(|_| closing())?.map_err(|error| fault(&error))?;
+        // Anybody can register an address. The threads get one clone each and not all of them: when
+        // this source goes, so do the programs that work for it.
+        let clone = self.clones.open(&repository.url, Trust::Named).map_err(|error| fault(&error))?;
+        let ready = tokio::task::spawn_blocking(move || {
+            ensure(&clone, tree, &repository)?;
+            Ok((clone, place))
+        });
+        let (clone, place) = ready.await.map_err(|_| closing())?.map_err(|error: GitError| fault(&error))?;
         let body = piped(move |pipe| {
             let _place = place;
             clone.pack(tree, pipe, LEVEL).map(drop).map_err(|error| fault(&error))
@@ -84,18 +89,15 @@ impl Source for GitFallback {
     }
 }
 
-/// The clone with the tree and all its files. Blocks, for as long as a clone takes.
-fn ensure(clones: &Clones, tree: TreeHash, repository: &Repository) -> Result<BareClone, GitError> {
-    // Anybody can register an address.
-    let clone = clones.open(&repository.url, Trust::Named)?;
+/// Brings the tree with all its files into the clone. Blocks, for as long as a clone takes.
+fn ensure(clone: &BareClone, tree: TreeHash, repository: &Repository) -> Result<(), GitError> {
     let release = repository.version.as_deref().map(|version| Release {
         name: &repository.name,
         version,
         subdir: repository.subdir.as_deref(),
     });
     clone.ensure_tree(tree, release)?;
-    clone.complete(tree)?;
-    Ok(clone)
+    clone.complete(tree)
 }
 
 fn fault(error: &GitError) -> Fault {

@@ -103,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_work_that_ends_well_gives_a_body_that_does() {
-        let write = |pipe: &mut Pipe| pipe.write_all(&[1; 3 * CHUNK + 1]).map_err(|_| Fault::NotFound);
+        let write = |pipe: &mut Pipe| pipe.write_all(&vec![1; 3 * CHUNK + 1]).map_err(|_| Fault::NotFound);
         assert_eq!(taken(write).await, (3 * CHUNK + 1, None));
         let wrong = move |pipe: &mut Pipe| write(pipe).and(Err(Fault::Content("wrong".to_owned())));
         let (_, fault) = taken(wrong).await;
