@@ -1,6 +1,7 @@
 //! `airlock prewarm`.
 
 use super::args::{Upstream, some, switch};
+use super::fallback::FallbackArgs;
 use super::progress::Bar;
 use super::serve::stop_signal;
 use super::table::{bytes, table};
@@ -20,6 +21,8 @@ use std::sync::Arc;
 pub(super) struct PrewarmArgs {
     #[command(flatten)]
     upstream: Upstream,
+    #[command(flatten)]
+    fallback: FallbackArgs,
     /// Platform whose artifacts are wanted: a triplet such as x86_64-linux-gnu, host, or all;
     /// repeat for more [default: host]
     #[arg(long, env = "AIRLOCK_PLATFORM", value_name = "TRIPLET|host|all", value_delimiter = ',')]
@@ -56,7 +59,14 @@ impl PrewarmArgs {
             allow_unmirrorable: self.allow_unmirrorable,
             attempts: self.attempts,
         };
-        Settings { upstream: self.upstream.setting(), jobs: self.jobs, json: self.json, prewarm, ..common }
+        Settings {
+            upstream: self.upstream.setting(),
+            fallback: self.fallback.settings(),
+            jobs: self.jobs,
+            json: self.json,
+            prewarm,
+            ..common
+        }
     }
 }
 
@@ -124,14 +134,20 @@ fn rows(report: &Report, mirror: &Mirror) -> Vec<Vec<String>> {
         name: Some(registry_name(mirror, it)),
         version: None,
         tree: it.tree,
-        outcome: (it.status, it.bytes, it.reason.as_deref()),
+        outcome: (it.status, it.bytes, it.reason.clone()),
     });
+    let servers: Vec<_> = mirror.sources().into_iter().map(|(source, _)| source.name()).collect();
+    // That it came from a server is what everybody expects.
+    let why = |reason: &Option<String>, from: &Option<String>| {
+        let place = from.as_ref().filter(|from| !servers.contains(&from.as_str()));
+        reason.clone().or_else(|| place.map(|place| format!("from {place}")))
+    };
     let packages = report.packages.iter().map(|it| Row {
         kind: "package",
         name: it.name.clone(),
         version: it.version.as_deref(),
         tree: Some(it.tree),
-        outcome: (it.status, it.bytes, it.reason.as_deref()),
+        outcome: (it.status, it.bytes, why(&it.reason, &it.from)),
     });
     let artifacts = report.artifacts.iter().map(|it| Row {
         kind: "artifact",
@@ -140,7 +156,7 @@ fn rows(report: &Report, mirror: &Mirror) -> Vec<Vec<String>> {
         ),
         version: None,
         tree: Some(it.tree),
-        outcome: (it.status, it.bytes, it.reason.as_deref()),
+        outcome: (it.status, it.bytes, why(&it.reason, &it.from)),
     });
     let all = registries.chain(packages).chain(artifacts);
     all.filter(|row| row.outcome.0 != Status::Cached).map(Row::cells).collect()
@@ -159,7 +175,7 @@ struct Row<'r> {
     name: Option<String>,
     version: Option<&'r str>,
     tree: Option<TreeHash>,
-    outcome: (Status, Option<u64>, Option<&'r str>),
+    outcome: (Status, Option<u64>, Option<String>),
 }
 
 impl Row<'_> {
@@ -173,7 +189,7 @@ impl Row<'_> {
             or_dash(self.version.map(str::to_owned)),
             or_dash(size.map(bytes)),
             or_dash(self.tree.map(|tree| tree.to_string()[..12].to_owned())),
-            why.unwrap_or_default().to_owned(),
+            why.unwrap_or_default(),
         ]
     }
 }

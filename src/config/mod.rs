@@ -217,7 +217,7 @@ impl Config {
             listen: flags.listen.or(file.listen).unwrap_or((Ipv4Addr::LOCALHOST, 8000).into()),
             upstreams: if offline { Vec::new() } else { upstreams },
             registries: if offline { Vec::new() } else { registries },
-            fallback: Fallback::new(&file.fallback),
+            fallback: Fallback::new(&flags.fallback, &file.fallback),
             offline,
             log: flags.log.or(file.log).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level),

@@ -14,6 +14,7 @@ mod closed_network;
 mod crash;
 mod disk;
 mod doctor;
+mod fallback;
 mod flights;
 mod gc;
 mod http;
