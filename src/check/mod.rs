@@ -50,6 +50,8 @@ pub fn check(
     let mut plan = plan_of(&inputs);
     progress(Event::Planned(plan.count()));
     let survey = survey(store, limits, &mut plan, request.jobs, &|resource| progress(Event::Looked(resource)))?;
+    let repositories = plan.repositories.iter().map(|(url, wanted)| Ok((url.clone(), wanted.look_up(store)?)));
+    let repositories = repositories.collect::<Result<_, StoreError>>()?;
     let mut report = Report::new(&plan, &survey, &listed);
     for input in &inputs {
         let mut plan = plan_of(std::slice::from_ref(input));
@@ -58,7 +60,7 @@ pub fn check(
             plan.open(&package, survey.artifacts.get(&package).map_or(&[], Vec::as_slice));
         }
         let missing = plan.resources().filter(|resource| survey.bytes(resource).is_none()).count();
-        let findings = finding::of_input(input, &plan, &listed);
+        let findings = finding::of_input(input, &plan, &listed, &repositories);
         report.add_input(input, missing, findings, request.allow_unmirrorable);
     }
     Ok(report)

@@ -15,6 +15,7 @@ mod disk;
 mod doctor;
 mod flights;
 mod gc;
+mod git_packages;
 mod http;
 mod julia_client;
 mod julia_data;
