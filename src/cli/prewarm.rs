@@ -42,6 +42,9 @@ pub(super) struct PrewarmArgs {
     /// Entries that no package server can serve do not make the exit code 1
     #[arg(long, env = "AIRLOCK_ALLOW_UNMIRRORABLE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     allow_unmirrorable: Option<bool>,
+    /// Mirror the git repositories that manifests name, each as a git bundle
+    #[arg(long, env = "AIRLOCK_GIT", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    git: Option<bool>,
     /// One JSON document on standard output
     #[arg(long, env = "AIRLOCK_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     json: Option<bool>,
@@ -58,6 +61,7 @@ impl PrewarmArgs {
             dry_run: self.dry_run,
             allow_unmirrorable: self.allow_unmirrorable,
             attempts: self.attempts,
+            git: self.git,
         };
         Settings {
             upstream: self.upstream.setting(),
@@ -105,6 +109,8 @@ impl Progress for Bar {
             Event::Planned { resources } => self.set_total(*resources as u64),
             Event::Started { .. } => {}
             Event::Done { name, outcome, .. } => self.step(name, outcome.bytes.unwrap_or_default()),
+            Event::Repository { .. } => self.message("mirroring git repositories"),
+            Event::RepositoryDone { url, outcome } => self.step(url, outcome.bytes.unwrap_or_default()),
         }
     }
 }
@@ -158,7 +164,14 @@ fn rows(report: &Report, mirror: &Mirror) -> Vec<Vec<String>> {
         tree: Some(it.tree),
         outcome: (it.status, it.bytes, why(&it.reason, &it.from)),
     });
-    let all = registries.chain(packages).chain(artifacts);
+    let repositories = report.repositories.iter().map(|it| Row {
+        kind: "repository",
+        name: Some(it.url.clone()),
+        version: None,
+        tree: it.missing.first().or(it.trees.first()).copied(),
+        outcome: (it.status, it.bytes, it.reason.clone()),
+    });
+    let all = registries.chain(packages).chain(artifacts).chain(repositories);
     all.filter(|row| row.outcome.0 != Status::Cached).map(Row::cells).collect()
 }
 
@@ -203,6 +216,7 @@ fn summary(report: &Report) -> String {
         (totals.planned, "planned"),
         (totals.failed, "failed"),
         (totals.denied, "denied"),
+        (report.repositories.iter().filter(|it| it.is_here()).count(), "repositories"),
         (report.unmirrorable.len(), "not mirrorable"),
         (report.standard_libraries, "standard libraries"),
         (report.local_paths, "local paths"),

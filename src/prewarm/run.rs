@@ -1,7 +1,7 @@
 //! Working a plan off: many at once, never more than asked for.
 
-use super::registries;
-use super::{Event, Outcome, Progress, RegistryReport, Report, Request, Status};
+use super::{Event, Outcome, Progress, RegistryReport, Report, RepositoryReport, Request, Status};
+use super::{registries, repositories};
 use crate::closure::{Content, Input, Plan, Selection, pinned_versions, read_inputs, said_names};
 use crate::fault;
 use crate::mirror::{Mirror, Patience, Refusal, blocking, verify_file};
@@ -70,8 +70,10 @@ pub async fn run_inputs(
     fault::point("prewarm.planned");
     request.cancel.run_until_cancelled(work.all(how, request.jobs)).await;
     fault::point("prewarm.done");
-    let Work { plan, outcomes, opened, .. } = work;
-    Report::new(request, inputs, registries, Done { plan, outcomes, opened })
+    let Work { mirror, plan, outcomes, opened, .. } = work;
+    let wanted = plan.repositories.values().cloned().collect();
+    let repositories = repositories::mirror(&mirror, wanted, request, progress).await;
+    Report::new(request, inputs, registries, Done { plan, outcomes, opened, repositories })
 }
 
 /// Whose artifacts are wanted is whom the view serves. That it cannot be written down must not keep
@@ -99,6 +101,8 @@ pub(super) struct Done {
     pub(super) outcomes: HashMap<Resource, Outcome>,
     /// How many packages were opened for their artifacts.
     pub(super) opened: usize,
+    /// Of the git repositories that were come to.
+    pub(super) repositories: Vec<RepositoryReport>,
 }
 
 /// What to do for a resource.
@@ -167,7 +171,7 @@ impl Work<'_> {
     }
 
     fn planned(&self) {
-        self.progress.event(&Event::Planned { resources: self.plan.count() });
+        self.progress.event(&Event::Planned { resources: self.plan.count() + self.plan.repositories.len() });
     }
 }
 
