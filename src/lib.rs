@@ -17,6 +17,7 @@ pub mod mirror;
 pub mod prewarm;
 pub mod protocol;
 pub mod request;
+pub mod resolve;
 pub mod sample;
 pub mod server;
 pub mod source;

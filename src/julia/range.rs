@@ -4,6 +4,8 @@
 //! major, minor and patch are compared (Pkg `Versions.jl`, `VersionBound` and `VersionRange`).
 
 use super::version::Version;
+use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 /// The versions between two bounds, both included.
@@ -30,6 +32,39 @@ impl VersionRange {
     pub fn contains(&self, version: &Version) -> bool {
         let version = [version.major, version.minor, version.patch];
         self.lower.prefix() <= self.lower.prefix_of(&version) && self.upper.prefix_of(&version) <= self.upper.prefix()
+    }
+
+    /// The positions of the versions that are in the range, of things in ascending order of their
+    /// versions.
+    pub fn positions<T>(&self, sorted: &[T], version: impl Fn(&T) -> &Version) -> Range<usize> {
+        let numbers = |item: &T| {
+            let version = version(item);
+            [version.major, version.minor, version.patch]
+        };
+        let start = sorted.partition_point(|item| self.lower.prefix_of(&numbers(item)) < self.lower.prefix());
+        let end = sorted.partition_point(|item| self.upper.prefix_of(&numbers(item)) <= self.upper.prefix());
+        start..end.max(start)
+    }
+}
+
+impl fmt::Display for VersionRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.lower == self.upper {
+            return self.lower.fmt(f);
+        }
+        write!(f, "{}-{}", self.lower, self.upper)
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.prefix() {
+            [] => f.write_str("*"),
+            [first, rest @ ..] => {
+                write!(f, "{first}")?;
+                rest.iter().try_for_each(|number| write!(f, ".{number}"))
+            }
+        }
     }
 }
 

@@ -9,13 +9,14 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-static TABLE: LazyLock<HashMap<Uuid, Stdlib>> = LazyLock::new(|| {
+static FILE: LazyLock<File> = LazyLock::new(|| {
     // The file is part of the program; a test holds that it can be read.
-    serde_json::from_str::<File>(include_str!("stdlibs.json")).map(|file| file.stdlibs).unwrap_or_default()
+    serde_json::from_str(include_str!("stdlibs.json")).unwrap_or_default()
 });
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct File {
+    julia_minors: Vec<String>,
     stdlibs: HashMap<Uuid, Stdlib>,
 }
 
@@ -24,6 +25,9 @@ struct Stdlib {
     name: String,
     /// By minor version of Julia (`1.10`).
     julia: HashMap<String, Option<String>>,
+    /// By minor version of Julia.
+    #[serde(default)]
+    deps: HashMap<String, Vec<Uuid>>,
 }
 
 /// Whether a Julia ships a package.
@@ -37,29 +41,43 @@ pub enum Shipped {
     Version(&'static str),
 }
 
+/// Whether the table covers a Julia.
+pub fn is_known(julia: &Version) -> bool {
+    FILE.julia_minors.contains(&minor(julia))
+}
+
 /// Whether any Julia ships this package.
 pub fn is_stdlib(uuid: Uuid) -> bool {
-    TABLE.contains_key(&uuid)
+    FILE.stdlibs.contains_key(&uuid)
 }
 
 /// The name of a standard library.
 pub fn name(uuid: Uuid) -> Option<&'static str> {
-    TABLE.get(&uuid).map(|stdlib| stdlib.name.as_str())
+    FILE.stdlibs.get(&uuid).map(|stdlib| stdlib.name.as_str())
 }
 
 /// Whether any Julia ships a package of this name.
 pub fn is_name(name: &str) -> bool {
-    TABLE.values().any(|stdlib| stdlib.name == name)
+    FILE.stdlibs.values().any(|stdlib| stdlib.name == name)
 }
 
 /// Whether the given Julia ships this package; only its minor version counts.
 pub fn shipped(uuid: Uuid, julia: &Version) -> Shipped {
-    let minor = format!("{}.{}", julia.major, julia.minor);
-    match TABLE.get(&uuid).and_then(|stdlib| stdlib.julia.get(&minor)) {
+    match FILE.stdlibs.get(&uuid).and_then(|stdlib| stdlib.julia.get(&minor(julia))) {
         None => Shipped::No,
         Some(None) => Shipped::Unversioned,
         Some(Some(version)) => Shipped::Version(version),
     }
+}
+
+/// What a standard library of the given Julia depends on: others of the same Julia.
+pub fn deps(uuid: Uuid, julia: &Version) -> impl Iterator<Item = (&'static str, Uuid)> {
+    let deps = FILE.stdlibs.get(&uuid).and_then(|stdlib| stdlib.deps.get(&minor(julia)));
+    deps.into_iter().flatten().filter_map(|uuid| Some((name(*uuid)?, *uuid)))
+}
+
+fn minor(julia: &Version) -> String {
+    format!("{}.{}", julia.major, julia.minor)
 }
 
 #[cfg(test)]
@@ -72,8 +90,8 @@ mod tests {
 
     #[test]
     fn the_table_is_whole() {
-        assert_eq!(TABLE.len(), 64);
-        assert!(TABLE.values().all(|stdlib| !stdlib.name.is_empty() && !stdlib.julia.is_empty()));
+        assert_eq!(FILE.stdlibs.len(), 64);
+        assert!(FILE.stdlibs.values().all(|stdlib| !stdlib.name.is_empty() && !stdlib.julia.is_empty()));
     }
 
     #[test]

@@ -14,6 +14,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("exchange", 1, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow", "fs_err", "std::fs", "std::net"]),
     ("store", 2, &["axum", "reqwest", "hyper", "clap", "anyhow", "std::net"]),
     ("source", 2, &["axum", "clap", "anyhow", "fs_err", "std::fs"]),
+    ("resolve", 2, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow", "fs_err", "std::fs", "std::net"]),
     ("mirror", 3, &["axum", "reqwest", "hyper", "clap", "anyhow"]),
     ("server", 4, &["reqwest", "clap", "anyhow"]),
     ("closure", 4, &["axum", "reqwest", "clap", "anyhow", "tokio"]),

@@ -1,0 +1,279 @@
+//! What there is to choose from: the packages of all registries for one Julia, each put together
+//! when it is first looked at.
+//!
+//! The rules are those of Pkg's `deps_graph` (`Operations.jl`): the versions of all registries are
+//! one list, yanked ones are left out, and a standard library has one version, its own or else
+//! that of Julia.
+
+use super::catalogue::Catalogue;
+use super::set::{Position, Set};
+use super::{Conflict, Question, Root};
+use crate::julia::{RegisteredVersion, Version, VersionRange, stdlib};
+use crate::protocol::Uuid;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The packages of all registries, for one question.
+pub(super) struct Universe<'q> {
+    pub(super) catalogues: &'q [Arc<Catalogue>],
+    pub(super) question: &'q Question<'q>,
+    packages: RefCell<HashMap<Uuid, Rc<Package<'q>>>>,
+}
+
+/// A package.
+pub(super) struct Package<'q> {
+    pub(super) uuid: Uuid,
+    /// Its name; for one that nobody knows, its uuid.
+    pub(super) name: String,
+    pub(super) kind: Kind<'q>,
+}
+
+pub(super) enum Kind<'q> {
+    /// It comes with Julia. The version is what compat entries are compared with.
+    Shipped { version: Version, shown: Option<&'static str> },
+    /// Oldest first.
+    Registered { usable: Vec<Candidate<'q>>, excluded: Vec<(Version, Exclusion)> },
+    /// No registry has it.
+    Unknown,
+}
+
+/// A version that may be chosen.
+pub(super) struct Candidate<'q> {
+    pub(super) version: Version,
+    pub(super) entry: RegisteredVersion<'q>,
+    /// Which registries have it.
+    pub(super) registries: Vec<usize>,
+}
+
+/// Why a version may not be chosen.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Exclusion {
+    Yanked,
+    /// It runs on other versions of Julia.
+    Julia,
+    Unreadable(String),
+    Policy(String),
+}
+
+/// A dependency of a version, by its name there.
+pub(super) struct Need<'q> {
+    pub(super) name: &'q str,
+    pub(super) uuid: Uuid,
+    pub(super) compat: Vec<&'q [VersionRange]>,
+    pub(super) weak: bool,
+}
+
+impl<'q> Universe<'q> {
+    pub(super) fn new(catalogues: &'q [Arc<Catalogue>], question: &'q Question<'q>) -> Self {
+        Self { catalogues, question, packages: RefCell::default() }
+    }
+
+    pub(super) fn package(&self, uuid: Uuid) -> Rc<Package<'q>> {
+        if let Some(package) = self.packages.borrow().get(&uuid) {
+            return Rc::clone(package);
+        }
+        let package = Rc::new(self.read(uuid));
+        self.packages.borrow_mut().insert(uuid, Rc::clone(&package));
+        package
+    }
+
+    /// What a version needs besides Julia. An error says why that cannot be known.
+    pub(super) fn needs(&self, package: &Package<'q>, position: Position) -> Vec<Need<'q>> {
+        match &package.kind {
+            Kind::Shipped { .. } => {
+                let deps = stdlib::deps(package.uuid, &self.question.julia);
+                let need = |(name, uuid)| Need { name, uuid, compat: Vec::new(), weak: false };
+                deps.map(need).collect()
+            }
+            Kind::Unknown => Vec::new(),
+            Kind::Registered { .. } => {
+                let Some(candidate) = package.candidate(position) else { return Vec::new() };
+                let mut needs: BTreeMap<&str, Need<'q>> = BTreeMap::new();
+                for &registry in &candidate.registries {
+                    let Some(Ok(deps)) = self.catalogues.get(registry).and_then(|it| it.deps(package.uuid)) else {
+                        continue;
+                    };
+                    for (name, dep) in deps.of(&candidate.version, self.knows_weak_dependencies()) {
+                        let need = needs.entry(name).or_insert(Need {
+                            name,
+                            uuid: dep.uuid,
+                            compat: Vec::new(),
+                            weak: dep.weak,
+                        });
+                        need.weak &= dep.weak;
+                        need.compat.extend(dep.compat);
+                    }
+                }
+                needs.into_values().collect()
+            }
+        }
+    }
+
+    /// The versions of a package that suit.
+    pub(super) fn suiting(package: &Package<'_>, compat: &[&[VersionRange]]) -> Set {
+        let any_of = |ranges: &&[VersionRange]| ranges.iter().map(|range| package.within(range)).collect::<Vec<_>>();
+        let mut set = Set::present();
+        for ranges in compat {
+            let union = any_of(ranges)
+                .into_iter()
+                .fold(<Set as pubgrub::VersionSet>::empty(), |union, range| pubgrub::VersionSet::union(&union, &range));
+            set = pubgrub::VersionSet::intersection(&set, &union);
+        }
+        set
+    }
+
+    /// The versions that a root allows.
+    pub(super) fn allowed(&self, root: &Root) -> Set {
+        let package = self.package(root.uuid);
+        if root.ranges.is_empty() { Set::present() } else { Self::suiting(&package, &[&root.ranges]) }
+    }
+
+    /// Two registries that disagree about the tree of a version. Pkg stops there with "hash mismatch".
+    pub(super) fn ambiguity(&self, candidate: &Candidate<'_>) -> Option<Conflict> {
+        let first = self.catalogues.get(*candidate.registries.first()?)?.index();
+        let RegisteredVersion { uuid, name, version, tree, .. } = candidate.entry;
+        self.catalogues.iter().map(|catalogue| catalogue.index()).find_map(|other| {
+            let differs = other.versions(uuid).any(|it| {
+                it.tree != tree && it.version.parse::<Version>().is_ok_and(|version| version == candidate.version)
+            });
+            differs.then(|| Conflict::Ambiguous {
+                name: name.to_owned(),
+                version: version.to_owned(),
+                registries: [first.registry_name().to_owned(), other.registry_name().to_owned()],
+            })
+        })
+    }
+
+    /// Since Julia 1.9 (Pkg `Operations.jl`); before, `WeakDeps.toml` is not looked at.
+    fn knows_weak_dependencies(&self) -> bool {
+        (self.question.julia.major, self.question.julia.minor) >= (1, 9)
+    }
+
+    fn read(&self, uuid: Uuid) -> Package<'q> {
+        if let Some((name, shown)) = stdlib::name(uuid).and_then(|name| {
+            let shipped = stdlib::shipped(uuid, &self.question.julia);
+            match shipped {
+                stdlib::Shipped::No => None,
+                stdlib::Shipped::Unversioned => Some((name, None)),
+                stdlib::Shipped::Version(version) => Some((name, Some(version))),
+            }
+        }) {
+            let version = shown.and_then(|shown| shown.parse().ok()).unwrap_or_else(|| self.question.julia.clone());
+            return Package { uuid, name: name.to_owned(), kind: Kind::Shipped { version, shown } };
+        }
+        let name = self.catalogues.iter().find_map(|catalogue| catalogue.index().name(uuid));
+        match name {
+            None => {
+                let name = stdlib::name(uuid).map_or_else(|| uuid.to_string(), str::to_owned);
+                Package { uuid, name, kind: Kind::Unknown }
+            }
+            Some(name) => Package { uuid, name: name.to_owned(), kind: self.registered(uuid) },
+        }
+    }
+
+    fn registered(&self, uuid: Uuid) -> Kind<'q> {
+        let (mut usable, mut excluded) = (Vec::<Candidate<'q>>::new(), Vec::new());
+        for (registry, catalogue) in self.catalogues.iter().enumerate() {
+            let mut found = versions(catalogue, uuid);
+            let verdicts = self.verdicts(catalogue, uuid, &found);
+            for ((version, entry), verdict) in found.drain(..).zip(verdicts) {
+                match verdict {
+                    Some(exclusion) => excluded.push((version, exclusion)),
+                    None => usable.push(Candidate { version, entry, registries: vec![registry] }),
+                }
+            }
+        }
+        usable.sort_by(|a, b| a.version.cmp(&b.version));
+        usable.dedup_by(|later, first| {
+            let same = later.version == first.version;
+            if same {
+                first.registries.append(&mut later.registries);
+                first.registries.dedup();
+            }
+            same
+        });
+        Kind::Registered { usable, excluded }
+    }
+
+    /// Of each version of one registry, why it may not be chosen.
+    fn verdicts(
+        &self,
+        catalogue: &'q Catalogue,
+        uuid: Uuid,
+        versions: &[(Version, RegisteredVersion<'q>)],
+    ) -> Vec<Option<Exclusion>> {
+        let deps = match catalogue.deps(uuid) {
+            Some(Err(why)) => return vec![Some(Exclusion::Unreadable(why.to_owned())); versions.len()],
+            Some(Ok(deps)) => Some(deps),
+            None => None,
+        };
+        // How many sections say that a version does not run on this Julia, as differences.
+        let mut refusals = vec![0i64; versions.len() + 1];
+        for (range, julia) in deps.into_iter().flat_map(|deps| deps.julia()) {
+            if !julia.iter().any(|julia| julia.contains(&self.question.julia)) {
+                let refused = range.positions(versions, |(version, _)| version);
+                for (at, change) in [(refused.start, 1), (refused.end, -1)] {
+                    if let Some(count) = refusals.get_mut(at) {
+                        *count += change;
+                    }
+                }
+            }
+        }
+        let mut refused = 0;
+        let verdict = |((_, entry), change): (&(Version, RegisteredVersion<'_>), i64)| {
+            refused += change;
+            if entry.yanked {
+                Some(Exclusion::Yanked)
+            } else if refused > 0 {
+                Some(Exclusion::Julia)
+            } else {
+                (self.question.forbids)(uuid, entry).map(Exclusion::Policy)
+            }
+        };
+        versions.iter().zip(refusals).map(verdict).collect()
+    }
+}
+
+fn versions<'q>(catalogue: &'q Catalogue, uuid: Uuid) -> Vec<(Version, RegisteredVersion<'q>)> {
+    let parsed = catalogue.versions(uuid).filter_map(|entry| Some((entry.version.parse().ok()?, entry)));
+    let mut versions: Vec<(Version, _)> = parsed.collect();
+    versions.sort_by(|a, b| a.0.cmp(&b.0));
+    versions
+}
+
+impl<'q> Package<'q> {
+    /// How many versions may be chosen.
+    pub(super) fn count(&self) -> usize {
+        match &self.kind {
+            Kind::Shipped { .. } => 1,
+            Kind::Registered { usable, .. } => usable.len(),
+            Kind::Unknown => 0,
+        }
+    }
+
+    pub(super) fn candidate(&self, position: Position) -> Option<&Candidate<'q>> {
+        let index = usize::try_from(position.checked_sub(1)?).ok()?;
+        match &self.kind {
+            Kind::Registered { usable, .. } => usable.get(index),
+            Kind::Shipped { .. } | Kind::Unknown => None,
+        }
+    }
+
+    /// The version at a position.
+    pub(super) fn version(&self, position: Position) -> Option<&Version> {
+        match &self.kind {
+            Kind::Shipped { version, .. } if position == 1 => Some(version),
+            _ => self.candidate(position).map(|candidate| &candidate.version),
+        }
+    }
+
+    fn within(&self, range: &VersionRange) -> Set {
+        Set::of(match &self.kind {
+            Kind::Shipped { version, .. } => range.positions(std::slice::from_ref(version), |version| version),
+            Kind::Registered { usable, .. } => range.positions(usable, |candidate| &candidate.version),
+            Kind::Unknown => 0..0,
+        })
+    }
+}
