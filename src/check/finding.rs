@@ -113,8 +113,13 @@ impl FindingKind {
 /// What is found about one input. Lists of misses and artifacts need no registry.
 pub(super) fn of_input(input: &Input, plan: &Plan, listed: &Listed) -> BTreeSet<Finding> {
     let mut findings = BTreeSet::new();
-    let Ok(Content::Manifest(manifest)) = &input.content else { return findings };
-    findings.extend(of_registries(manifest, listed));
+    let manifest = match &input.content {
+        Ok(Content::Manifest(manifest)) => Some(manifest),
+        // Its versions were chosen from the registries that are listed.
+        Ok(Content::Resolved(_)) => None,
+        _ => return findings,
+    };
+    findings.extend(manifest.into_iter().flat_map(|manifest| of_registries(manifest, listed)));
     findings.extend(plan.unmirrorable.iter().map(|entry| {
         let kind = match entry.kind {
             UnmirrorableKind::Git => FindingKind::Git,
@@ -125,7 +130,7 @@ pub(super) fn of_input(input: &Input, plan: &Plan, listed: &Listed) -> BTreeSet<
     }));
     // Of a registry that cannot be read nobody knows what it has.
     if listed.is_readable() && !listed.states.is_empty() {
-        findings.extend(of_packages(manifest, listed));
+        findings.extend(manifest.into_iter().flat_map(|manifest| of_packages(manifest, listed)));
     }
     findings
 }

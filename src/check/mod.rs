@@ -9,7 +9,11 @@ mod report;
 pub use finding::{Finding, FindingKind};
 pub use report::{CheckedInput, CheckedResource, Report, Status, Totals};
 
-use crate::closure::{Input, Plan, Selection, listed_registries, read_inputs, survey};
+use crate::closure::{
+    Content, Input, InputError, Plan, Registries, Selection, Solver, listed_registries, read_inputs, solve_projects,
+    survey,
+};
+use crate::julia::JuliaTarget;
 use crate::protocol::{Kind, Resource};
 use crate::store::{Store, StoreError};
 use crate::tree::Limits;
@@ -20,6 +24,10 @@ use std::path::PathBuf;
 pub struct Request {
     /// Files and folders.
     pub paths: Vec<PathBuf>,
+    /// For which Julia versions of projects are chosen.
+    pub julias: Vec<JuliaTarget>,
+    /// Whether what the tests of projects need must be here too.
+    pub tests: bool,
     /// Which artifacts are wanted.
     pub selection: Selection,
     /// Packages that no package server can give do not make a manifest incomplete.
@@ -44,8 +52,14 @@ pub fn check(
     request: &Request,
     progress: &(impl Fn(Event<'_>) + Sync),
 ) -> Result<Report, StoreError> {
-    let inputs = read_inputs(&request.paths);
+    let mut inputs = read_inputs(&request.paths);
     let listed = listed_registries(store, limits)?;
+    if inputs.iter().any(|input| matches!(input.content, Ok(Content::Project(_)))) {
+        let registries = Registries::load(store, limits)?;
+        let (julias, tests) = (&request.julias, request.tests);
+        solve_projects(&mut inputs, &Solver { registries: &registries, julias, tests, forbids: &|_, _| None });
+        inputs.iter_mut().for_each(refuse_unsolved);
+    }
     let plan_of = |inputs: &[Input]| Plan::new(request.selection.clone(), inputs, listed.indexes.clone());
     let mut plan = plan_of(&inputs);
     progress(Event::Planned(plan.count()));
@@ -62,4 +76,18 @@ pub fn check(
         report.add_input(input, missing, findings, request.allow_unmirrorable);
     }
     Ok(report)
+}
+
+/// A project that no versions could be chosen for, for one Julia at least, cannot be instantiated.
+fn refuse_unsolved(input: &mut Input) {
+    let path = || input.path.clone();
+    let error = match &input.content {
+        Ok(Content::Project(_)) => InputError::NoJulia(path()),
+        Ok(Content::Resolved(resolved)) => match resolved.conflicts.first() {
+            Some(conflict) => InputError::Conflict { path: path(), why: conflict.why.clone() },
+            None => return,
+        },
+        _ => return,
+    };
+    input.content = Err(error);
 }

@@ -193,6 +193,8 @@ pub struct PrewarmSettings {
     pub allow_unmirrorable: Option<bool>,
     /// How often a resource is tried.
     pub attempts: Option<u32>,
+    /// The versions of Julia that versions are chosen for.
+    pub julia: Option<Vec<String>>,
 }
 
 /// `[bundle]`

@@ -84,6 +84,6 @@ fn chosen(lines: &[&str], julia: &str, roots: &[&str]) -> String {
 #[test]
 fn the_newest_that_fits() {
     let lines = ["App 1.0.0 Lib=1", "App 2.0.0 Lib=2 Dates", "Lib 1.0.0", "Lib 2.0.0", "Lib 2.1.0!", "Lib 3.0.0"];
-    assert_eq!(chosen(&lines, "1.5.3", &["App"]), "App 2.0.0, Dates, Lib 2.0.0");
+    assert_eq!(chosen(&lines, "1.5.3", &["App"]), "App 2.0.0, Dates, Lib 2.0.0, Printf, Unicode");
     assert_eq!(chosen(&lines, "1.5.3", &["App", "Lib@1"]), "App 1.0.0, Lib 1.0.0");
 }

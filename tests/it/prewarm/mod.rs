@@ -77,6 +77,7 @@ impl Outside {
             dry_run: Some(how.dry_run),
             allow_unmirrorable: Some(how.allow_unmirrorable),
             attempts: Some(how.attempts),
+            julia: None,
         };
         let settings = Settings {
             cache: Some(self.folder.path().join("cache")),
