@@ -2,9 +2,12 @@
 //! can go wrong on the way.
 #![expect(clippy::unwrap_used, reason = "helpers that cannot do their part must fail the test")]
 
+mod by_name;
 mod closure;
 mod document;
 mod failures;
+mod manifest;
+mod projects;
 mod runs;
 
 use airlock::config::{Config, PrewarmSettings, Settings};
