@@ -3,6 +3,7 @@
 //! The modules form layers; a lower one never imports a higher one (`ARCHITECTURE.md` has the
 //! table, `tests/it/layers.rs` holds it).
 
+pub mod adopt;
 pub mod bundle;
 pub mod check;
 pub mod cli;
@@ -12,8 +13,10 @@ pub mod doctor;
 pub mod exchange;
 pub mod fault;
 pub mod gc;
+pub mod git;
 pub mod julia;
 pub mod mirror;
+pub mod policy;
 pub mod prewarm;
 pub mod protocol;
 pub mod request;

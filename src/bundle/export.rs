@@ -9,7 +9,7 @@ use super::{KeyId, Step, Watch, describe, sbom, sums};
 use crate::closure::{Content, Input, Registries, grant, read_inputs};
 use crate::exchange::{BundleIndex, INDEX_FORMAT, Request, Sha256, Uncarried, UncarriedKind};
 use crate::fault;
-use crate::julia::{FileKind, MissList, MissListEntry};
+use crate::julia::{FileKind, MissList, MissListEntry, RegisteredVersion};
 use crate::mirror::{Mirror, blocking};
 use crate::prewarm::{self, ByName};
 use crate::protocol::{Kind, Uuid};
@@ -134,7 +134,8 @@ fn wanted(mirror: &Mirror, request: &Request) -> Result<(Input, Vec<Uncarried>),
         Registries::load(mirror.store(), mirror.limits())?
     };
     registries.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
-    let granted = grant(&request.wishes, &julias, &registries, &|_, _| None);
+    let forbids = |uuid, version: &RegisteredVersion<'_>| mirror.forbids(uuid, version.tree);
+    let granted = grant(&request.wishes, &julias, &registries, &forbids);
     let wishes = granted.packages.into_iter().map(|(resource, package)| MissListEntry {
         resource,
         name: package.name,

@@ -4,9 +4,10 @@
 use super::RequestError;
 use crate::closure::{Asked, Content, Input, Many, Registries, Solver, many_versions, solve_projects};
 use crate::config;
-use crate::julia::JuliaTarget;
+use crate::julia::{JuliaTarget, RegisteredVersion};
 use crate::mirror::{Mirror, blocking};
-use crate::store::{Store, StoreError};
+use crate::store::{FirstSeen, Store, StoreError};
+use jiff::Timestamp;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct ByName {
     pub add: Vec<Asked>,
     /// Many versions at once.
     pub many: Many,
+    /// Of many versions only those that this mirror first saw since then.
+    pub since: Option<Timestamp>,
     /// For which Julia. Empty: those whose clients were seen here.
     pub julias: Vec<JuliaTarget>,
     /// Whether the test dependencies of projects are wanted.
@@ -101,20 +104,32 @@ pub async fn choose(mirror: &Arc<Mirror>, by_name: &ByName, mut inputs: Vec<Inpu
     let (mirror, by_name) = (Arc::clone(mirror), by_name.clone());
     blocking(move || {
         let registries = Registries::load(mirror.store(), mirror.limits()).map_err(io::Error::other)?;
-        let solver =
-            Solver { registries: &registries, julias: &by_name.julias, tests: by_name.tests, forbids: &|_, _| None };
+        let forbids = |uuid, version: &RegisteredVersion<'_>| mirror.forbids(uuid, version.tree);
+        let (julias, tests) = (by_name.julias.as_slice(), by_name.tests);
+        let solver = Solver { registries: &registries, julias, tests, forbids: &forbids };
         if !by_name.add.is_empty() {
             inputs.push(named(ADD, Content::Resolved(Box::new(solver.names(&by_name.add)))));
         }
         solve_projects(&mut inputs, &solver);
         if !by_name.many.is_empty() {
-            let versions = many_versions(&by_name.many, &inputs, &registries, &by_name.julias, &|_| true);
+            let seen = by_name.since.map(|_| mirror.first_seen()).transpose().map_err(io::Error::other)?;
+            let is_late = |it: &RegisteredVersion<'_>| match (&seen, by_name.since) {
+                (Some(seen), Some(since)) => first_seen(seen, it).is_some_and(|time| time >= since),
+                _ => true,
+            };
+            let admits = |it: &RegisteredVersion<'_>| is_late(it) && forbids(it.uuid, it).is_none();
+            let versions = many_versions(&by_name.many, &inputs, &registries, julias, &admits);
             inputs.push(named(MANY, Content::Versions(Box::new(versions))));
         }
         tell_problems(&mut inputs, &registries.problems);
         Ok(inputs)
     })
     .await?
+}
+
+/// When this mirror first saw a version, in any registry.
+fn first_seen(seen: &[FirstSeen], version: &RegisteredVersion<'_>) -> Option<Timestamp> {
+    seen.iter().filter_map(|seen| seen.version(version.uuid, version.tree)).map(|seen| seen.since).min()
 }
 
 fn named(path: &str, content: Content) -> Input {

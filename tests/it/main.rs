@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as the test may")]
 
 mod across;
+mod adopt;
 mod binary;
 mod bundle_export;
 mod bundle_import;
@@ -31,5 +32,6 @@ mod support;
 mod tree_data;
 mod tree_props;
 mod trust;
+mod upstreams;
 mod view;
 mod view_data;

@@ -1,9 +1,11 @@
 //! Flags of `airlock prewarm`.
 
 use super::super::args::{Upstream, some, switch};
+use crate::bundle::Since;
 use crate::closure::{Asked, Many, Whole};
 use crate::config::{PrewarmSettings, Settings};
 use crate::prewarm::{ByName, ManifestFolder};
+use jiff::Timestamp;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
@@ -75,12 +77,23 @@ struct Names {
     /// Of each package of --all-versions and --registry-all only the newest versions
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     newest: Option<u32>,
+    /// Of --all-versions and --registry-all only what this mirror first saw in a registry since then:
+    /// a date (UTC), or a time such as 2026-11-21T08:00:00Z
+    #[arg(long, value_name = "DATE", value_parser = moment)]
+    since: Option<Timestamp>,
     /// Every version that anything of what was chosen may resolve to
     #[arg(long)]
     dependents_closed: bool,
     /// Fetch many versions; without it the plan and an estimate are shown, and that is all
     #[arg(long)]
     yes: bool,
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    match text.parse::<Since>() {
+        Ok(Since::Time(time)) => Ok(time),
+        _ => Err("neither a date nor a time".to_owned()),
+    }
 }
 
 impl Names {
@@ -94,6 +107,7 @@ impl Names {
                 newest: self.newest.and_then(|newest| usize::try_from(newest).ok()),
                 closed: self.dependents_closed,
             },
+            since: self.since,
             julias: Vec::new(),
             tests: self.test,
             manifest: self.write_manifest.map(|folder| ManifestFolder { folder, force: self.force }),

@@ -1,0 +1,227 @@
+//! Addresses of repositories: which are taken, from whom, and how they are shown.
+
+use super::GitError;
+use crate::config::without_credentials;
+use sha2::{Digest as _, Sha256};
+use std::path::Path;
+
+/// Who wrote an address, which decides how far it may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// An admin, or somebody whom an admin trusts with this: a folder of this machine is fine.
+    Configured,
+    /// A public registry: only what another machine serves.
+    Named,
+}
+
+/// The address of a repository in one of git's forms (`git help fetch`, "GIT URLS"); never one that
+/// runs a command (`ext::`), nor one that git could take for an option.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Address {
+    url: String,
+    shown: String,
+}
+
+/// What git may use, whatever `url.*.insteadOf` or a redirect leads to.
+pub(super) const PROTOCOLS: &str = "file:git:http:https:ssh";
+/// Bytes of an address. Longer ones are no addresses.
+const LONGEST: usize = 2048;
+/// Bytes of a folder's name that are for people.
+const SLUG: usize = 60;
+
+impl Address {
+    /// Takes an address. A path is made absolute from the folder that the process works in.
+    pub(super) fn parse(text: &str, trust: Trust) -> Result<Self, GitError> {
+        let text = text.trim();
+        let refused = |why| GitError::Address { address: without_credentials(text), why };
+        if text.is_empty() || text.len() > LONGEST || text.chars().any(char::is_control) {
+            return Err(refused("it is empty, too long, or has control characters"));
+        }
+        let far = match form(text) {
+            Form::Url("https" | "http" | "ssh" | "git", rest) => {
+                let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+                if host.is_empty() || host.starts_with(['-', '/', ':']) {
+                    return Err(refused("it has no host"));
+                }
+                true
+            }
+            Form::Url("file", path) if path.starts_with('/') => false,
+            Form::Url(..) => return Err(refused("only https, http, ssh, git and file are spoken")),
+            Form::Helper => return Err(refused("it would run a command")),
+            Form::Scp(host) if host.is_empty() || host.starts_with('-') || text.starts_with('-') => {
+                return Err(refused("it has no host"));
+            }
+            Form::Scp(_) => true,
+            Form::Path => false,
+        };
+        if !far && trust == Trust::Named {
+            return Err(refused("a registry must not name a folder of this machine"));
+        }
+        let url = match form(text) {
+            Form::Path => std::path::absolute(Path::new(text))?.to_string_lossy().into_owned(),
+            _ => text.to_owned(),
+        };
+        Ok(Self { shown: without_credentials(&url), url })
+    }
+
+    /// With the user and password that may stand in it.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Without them.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// The folder of its clone: readable, and of no other address. A password that changes is no
+    /// other address.
+    pub(super) fn folder_name(&self) -> String {
+        let bare = self.shown.split_once("://").map_or(self.shown.as_str(), |(_, rest)| rest);
+        let mut slug = String::new();
+        for part in bare.trim_end_matches(".git").split(|c: char| !c.is_ascii_alphanumeric()) {
+            if !part.is_empty() && slug.len() + part.len() < SLUG {
+                slug.push_str(&part.to_ascii_lowercase());
+                slug.push('-');
+            }
+        }
+        let digest = Sha256::digest(self.shown.as_bytes());
+        let number = digest.iter().take(4).fold(0u32, |number, byte| number << 8 | u32::from(*byte));
+        format!("{slug}{number:08x}")
+    }
+
+    /// A text that git printed, without credentials and control characters.
+    pub(super) fn redact(&self, text: &str) -> String {
+        let mut text = text.replace(&self.url, &self.shown);
+        let authority = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
+        let authority = authority.split('/').next().unwrap_or_default();
+        if let Some((user, _)) = authority.rsplit_once('@') {
+            text = text.replace(&format!("{user}@"), "");
+            if let Some((_, word)) = user.split_once(':').filter(|(_, word)| !word.is_empty()) {
+                text = text.replace(word, "***");
+            }
+        }
+        // Of any other address too: `insteadOf` may lead to one with a password.
+        let words = text.split(' ').map(|word| match word.find("://") {
+            Some(at) => {
+                let start = word.get(..at).unwrap_or_default().trim_end_matches(|c: char| c.is_ascii_alphanumeric());
+                format!("{start}{}", without_credentials(word.get(start.len()..).unwrap_or_default()))
+            }
+            None => word.to_owned(),
+        });
+        words.collect::<Vec<_>>().join(" ").replace(char::is_control, " ")
+    }
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.shown.fmt(f)
+    }
+}
+
+enum Form<'a> {
+    /// Scheme in lowercase, and what comes after `://`.
+    Url(&'a str, &'a str),
+    /// `helper::address`.
+    Helper,
+    /// `user@host:path`: the host.
+    Scp(&'a str),
+    Path,
+}
+
+/// As git itself tells them apart (`connect.c`, `url_is_local_not_ssh`; `transport.c`).
+fn form(text: &str) -> Form<'_> {
+    if let Some((scheme, rest)) = text.split_once("://")
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte))
+    {
+        return Form::Url(scheme, rest);
+    }
+    match (text.find(':'), text.find('/')) {
+        (Some(colon), slash) if slash.is_none_or(|slash| colon < slash) => {
+            if text.get(colon + 1..).is_some_and(|rest| rest.starts_with(':')) {
+                return Form::Helper;
+            }
+            let host = text.get(..colon).unwrap_or_default();
+            Form::Scp(host.rsplit_once('@').map_or(host, |(_, host)| host))
+        }
+        _ => Form::Path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_reaches_other_machines_only_and_nobody_runs_commands() {
+        let both = [
+            "https://git.example.org/a/B.jl.git",
+            "http://u:p@h/x",
+            "ssh://git@h:22/x",
+            "git://h/x",
+            "git@h:a/B.jl.git",
+            "h:x",
+        ];
+        for url in both {
+            assert!(Address::parse(url, Trust::Named).is_ok(), "{url}");
+        }
+        for url in ["file:///srv/x", "/srv/x", "../x", "x.git", "./a:b"] {
+            assert!(Address::parse(url, Trust::Named).is_err(), "{url}");
+            assert!(Address::parse(url, Trust::Configured).is_ok(), "{url}");
+        }
+        for url in [
+            "",
+            " ",
+            "ext::sh -c id",
+            "fd::3",
+            "ext:://x",
+            "ftp://h/x",
+            "HTTPS://h/x",
+            "https://",
+            "https:///x",
+            "ssh://-oProxyCommand=id/x",
+            "ssh://u@-oProxyCommand=id/x",
+            "-oProxyCommand=id:x",
+            "u@-oProxyCommand=id:x",
+            "--upload-pack=id:x",
+            "file://h/x",
+            "https://h/\nx",
+        ] {
+            assert!(Address::parse(url, Trust::Configured).is_err(), "{url:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_absolute_so_that_git_takes_it_for_nothing_else() {
+        let address = Address::parse("--upload-pack=id", Trust::Configured).unwrap();
+        assert!(address.url().starts_with('/'), "{address:?}");
+    }
+
+    #[test]
+    fn folders_are_readable_and_one_for_each_repository() {
+        let name = |url| Address::parse(url, Trust::Named).unwrap().folder_name();
+        let one = name("https://Git.example.org/acme/Registry.git");
+        assert!(one.starts_with("git-example-org-acme-registry-"), "{one}");
+        assert_eq!(one, name("https://user:word@Git.example.org/acme/Registry.git"));
+        assert_ne!(one, name("https://git.example.org/acme/Registry.git"));
+        let long = name(&format!("https://h/{}/{}", "a/".repeat(200), "../".repeat(100)));
+        assert!(long.len() <= SLUG + 9 && !long.contains('.'), "{long}");
+    }
+
+    #[test]
+    fn what_git_prints_is_shown_without_credentials() {
+        let address = Address::parse("https://user:wo%72d@h/x", Trust::Named).unwrap();
+        for text in [
+            "fatal: Authentication failed for 'https://user:wo%72d@h/x'",
+            "fatal: unable to access 'https://user:wo%72d@h/x/': refused",
+            "a wo%72d",
+            "see (https://other:wo%72d@elsewhere/x)",
+            "https://some:secret@mirror/x",
+        ] {
+            let redacted = address.redact(text);
+            assert!(!redacted.contains("wo%72d") && !redacted.contains("secret"), "{redacted}");
+        }
+        assert_eq!(address.redact("fatal: 'https://user:wo%72d@h/x'\u{1b}[0m"), "fatal: 'https://h/x' [0m");
+        assert!(!format!("{address:?}").contains("wo%72d"));
+    }
+}

@@ -1,0 +1,330 @@
+//! What can go wrong with a repository, told apart: who has to act differs.
+
+use crate::protocol::TreeHash;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+/// Why a repository cannot give what was wanted. Addresses are shown without credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum GitError {
+    /// Not an address that may be used.
+    #[error("{address:?} cannot be the address of a repository here: {why}")]
+    Address {
+        /// As it was written.
+        address: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// There is no `git` on the PATH.
+    #[error("the `git` program is missing on this machine: install git 2.31 or later")]
+    NoProgram,
+    /// It lacks what is needed.
+    #[error("the `git` program on this machine is too old ({0}): 2.31 or later is needed")]
+    OldProgram(String),
+    /// The address leads nowhere.
+    #[error("there is no repository at {address}: {detail}")]
+    NoRepository {
+        /// Where.
+        address: String,
+        /// In git's words.
+        detail: String,
+    },
+    /// It wants other credentials, or does not let anybody in.
+    #[error("{address} refused access: {detail}")]
+    Refused {
+        /// Who.
+        address: String,
+        /// In git's words.
+        detail: String,
+    },
+    /// No connection, or it broke.
+    #[error("{address} cannot be reached: {detail}")]
+    Unreachable {
+        /// Who.
+        address: String,
+        /// In git's words.
+        detail: String,
+    },
+    /// Nothing came for this long, or it took this long in all.
+    #[error("{address} took too long: {after:?}")]
+    TimedOut {
+        /// Who.
+        address: String,
+        /// The bound.
+        after: Duration,
+    },
+    /// The repository has no such branch.
+    #[error("{address} has no {}", Branch(branch.as_deref()))]
+    NoBranch {
+        /// Where.
+        address: String,
+        /// Which; `None` is the one that the repository points to.
+        branch: Option<String>,
+    },
+    /// The tree is in no branch, no tag and nothing else that the repository shows.
+    #[error("tree {tree} is in no branch or tag of {address}{}", Moved(moved.as_ref()))]
+    NoTree {
+        /// Which.
+        tree: TreeHash,
+        /// Where.
+        address: String,
+        /// What the tag of the wanted version has now.
+        moved: Option<MovedTag>,
+    },
+    /// A tree that has a submodule, or that is itself in one: its files are in another repository
+    /// and a tarball's tree hash could never be this (`protocol.md` 5).
+    #[error("{path:?} is a git submodule, which no tarball can carry")]
+    Submodule {
+        /// From the root of the tree.
+        path: String,
+    },
+    /// A tree that no client would unpack.
+    #[error("cannot put {path:?} into a tarball: {what}")]
+    Entry {
+        /// From the root of the tree, with replacement characters if not UTF-8.
+        path: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// More than a tarball may have.
+    #[error("the tree has more than {limit} {what}")]
+    TooBig {
+        /// What is counted.
+        what: &'static str,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The clone on this machine is damaged, and a new one did not help.
+    #[error("the clone of {address} is damaged: {detail}")]
+    Broken {
+        /// Of what.
+        address: String,
+        /// How.
+        detail: String,
+    },
+    /// `git` failed in a way of its own.
+    #[error("git failed on {address}: {detail}")]
+    Failed {
+        /// On what.
+        address: String,
+        /// In git's words.
+        detail: String,
+    },
+    /// The output of a tarball or bundle cannot be written.
+    #[error("cannot write: {0}")]
+    Write(#[source] io::Error),
+    /// The folder of clones cannot be used.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// This process is about to end.
+    #[error("shutting down")]
+    Stopped,
+}
+
+/// A tag that is not where its version's registration says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovedTag {
+    /// Its name.
+    pub tag: String,
+    /// The tree that it has now.
+    pub tree: TreeHash,
+}
+
+impl GitError {
+    /// Whether asking again may help without anybody doing anything.
+    pub const fn is_passing(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Broken { .. } | Self::Stopped)
+    }
+
+    /// What `git` said on standard error, sorted by what it means. `detail` has no credentials.
+    pub(super) fn of_program(address: &str, said: &str) -> Self {
+        let (address, detail) = (address.to_owned(), essence(said));
+        match meaning(said) {
+            Meaning::NoRepository => Self::NoRepository { address, detail },
+            Meaning::Refused => Self::Refused { address, detail },
+            Meaning::Unreachable => Self::Unreachable { address, detail },
+            Meaning::Broken => Self::Broken { address, detail },
+            Meaning::Full => Self::Io(io::Error::from(io::ErrorKind::StorageFull)),
+            Meaning::Other => Self::Failed { address, detail },
+        }
+    }
+}
+
+struct Branch<'a>(Option<&'a str>);
+
+impl fmt::Display for Branch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(branch) => write!(f, "branch {branch:?}"),
+            None => f.write_str("branch that it points to: name one"),
+        }
+    }
+}
+
+struct Moved<'a>(Option<&'a MovedTag>);
+
+impl fmt::Display for Moved<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(MovedTag { tag, tree }) = self.0 else { return Ok(()) };
+        write!(f, ": tag {tag} has tree {tree} now, so it was moved after the version was registered")
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    NoRepository,
+    Refused,
+    Unreachable,
+    Broken,
+    Full,
+    Other,
+}
+
+/// Phrases of git, curl and ssh (in the C locale) with what they mean; the first that fits counts.
+/// The generic ones, which accompany others, come last.
+const PHRASES: &[(&str, Meaning)] = &[
+    ("No space left on device", Meaning::Full),
+    ("Disk quota exceeded", Meaning::Full),
+    // Of the server, or of a path on this machine.
+    ("does not appear to be a git repository", Meaning::NoRepository),
+    ("repository not exported", Meaning::NoRepository),
+    ("epository not found", Meaning::NoRepository),
+    ("could not be found or you don't have permission", Meaning::NoRepository),
+    ("returned error: 404", Meaning::NoRepository),
+    ("returned error: 410", Meaning::NoRepository),
+    ("no such repository", Meaning::NoRepository),
+    ("not valid: is this a git repository", Meaning::NoRepository),
+    ("Authentication failed", Meaning::Refused),
+    ("could not read Username", Meaning::Refused),
+    ("could not read Password", Meaning::Refused),
+    ("Permission denied", Meaning::Refused),
+    ("Host key verification failed", Meaning::Refused),
+    ("returned error: 401", Meaning::Refused),
+    ("returned error: 403", Meaning::Refused),
+    ("ccess denied", Meaning::Refused),
+    ("dubious ownership", Meaning::Refused),
+    ("not allowed", Meaning::Refused),
+    ("Could not resolve", Meaning::Unreachable),
+    ("nable to look up", Meaning::Unreachable),
+    ("nable to connect", Meaning::Unreachable),
+    ("ailed to connect", Meaning::Unreachable),
+    ("onnection refused", Meaning::Unreachable),
+    ("onnection timed out", Meaning::Unreachable),
+    ("onnection reset", Meaning::Unreachable),
+    ("onnection closed", Meaning::Unreachable),
+    ("peration timed out", Meaning::Unreachable),
+    ("Operation too slow", Meaning::Unreachable),
+    ("etwork is unreachable", Meaning::Unreachable),
+    ("o route to host", Meaning::Unreachable),
+    ("RPC failed", Meaning::Unreachable),
+    ("hung up", Meaning::Unreachable),
+    ("early EOF", Meaning::Unreachable),
+    ("unexpected disconnect", Meaning::Unreachable),
+    ("returned error: 5", Meaning::Unreachable),
+    ("returned error: 429", Meaning::Unreachable),
+    ("certificate", Meaning::Unreachable),
+    ("SSL", Meaning::Unreachable),
+    ("GnuTLS", Meaning::Unreachable),
+    ("unable to access 'http", Meaning::Unreachable),
+    // Of our own clone.
+    ("not a git repository", Meaning::Broken),
+    ("bad object", Meaning::Broken),
+    ("bad tree object", Meaning::Broken),
+    ("corrupt", Meaning::Broken),
+    ("inflate", Meaning::Broken),
+    ("packfile", Meaning::Broken),
+    ("index file", Meaning::Broken),
+    ("missing blob", Meaning::Broken),
+    ("missing tree", Meaning::Broken),
+    ("missing commit", Meaning::Broken),
+    ("unable to read", Meaning::Broken),
+    ("Could not read", Meaning::Broken),
+    ("unable to find", Meaning::Broken),
+    ("could not parse", Meaning::Broken),
+    ("bad config", Meaning::Broken),
+    ("invalid sha1 pointer", Meaning::Broken),
+    ("loose object", Meaning::Broken),
+    ("did not send all necessary objects", Meaning::Broken),
+    (".lock': File exists", Meaning::Broken),
+    ("unable to update local ref", Meaning::Broken),
+    ("cannot lock ref", Meaning::Broken),
+];
+
+fn meaning(said: &str) -> Meaning {
+    // "Could not read from remote repository" ends every failure of a transport.
+    let rest = said.replace("Could not read from remote repository", "");
+    let found = PHRASES.iter().find(|(phrase, _)| rest.contains(phrase));
+    match found {
+        Some((_, meaning)) => *meaning,
+        None if rest.len() < said.len() => Meaning::Unreachable,
+        None => Meaning::Other,
+    }
+}
+
+/// Characters of git's words that are repeated.
+const ESSENCE: usize = 300;
+
+/// The lines that say what went wrong, in one.
+fn essence(said: &str) -> String {
+    let lines = || said.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
+    let telling = |line: &&str| ["fatal: ", "error: ", "remote: ", "ssh: "].iter().any(|start| line.starts_with(start));
+    let progress = |line: &&str| line.contains('%') || line.contains("objects: ");
+    let mut chosen: Vec<_> = lines().filter(telling).filter(|line| !progress(line)).take(3).collect();
+    if chosen.is_empty() {
+        chosen.extend(lines().next_back());
+    }
+    let strip = |line: &str| line.trim_start_matches("fatal: ").trim_start_matches("error: ").to_owned();
+    let text = chosen.into_iter().map(strip).collect::<Vec<_>>().join("; ");
+    text.chars().take(ESSENCE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_git_says_is_sorted_by_who_has_to_act() {
+        let ended = "fatal: Could not read from remote repository.\n\nPlease make sure you have the correct access\n";
+        for (said, means) in [
+            (format!("fatal: '/x' does not appear to be a git repository\n{ended}"), Meaning::NoRepository),
+            (
+                "remote: Repository not found.\nfatal: repository 'https://h/x/' not found\n".into(),
+                Meaning::NoRepository,
+            ),
+            ("fatal: remote error: access denied or repository not exported: /x\n".into(), Meaning::NoRepository),
+            (format!("git@h: Permission denied (publickey).\r\n{ended}"), Meaning::Refused),
+            (format!("Host key verification failed.\n{ended}"), Meaning::Refused),
+            ("fatal: could not read Username for 'https://h': terminal prompts disabled\n".into(), Meaning::Refused),
+            ("fatal: unable to access 'https://h/x/': Could not resolve host: h\n".into(), Meaning::Unreachable),
+            (
+                "fatal: unable to access 'https://h/x/': The requested URL returned error: 503\n".into(),
+                Meaning::Unreachable,
+            ),
+            (format!("ssh: connect to host h port 22: Connection refused\n{ended}"), Meaning::Unreachable),
+            (ended.into(), Meaning::Unreachable),
+            ("error: inflate: data stream error\nfatal: bad object x\n".into(), Meaning::Broken),
+            ("fatal: mismatched algorithms: client sha1; server sha256\n".into(), Meaning::Other),
+        ] {
+            assert_eq!(meaning(&said), means, "{said}");
+        }
+    }
+
+    #[test]
+    fn of_what_git_says_the_telling_lines_are_repeated() {
+        let said = "Cloning\nremote: Counting objects:  50% (1/2)\rremote: Counting objects: 100%\nremote: Go away.\n\
+                    fatal: no\nhint: x\n";
+        assert_eq!(essence(said), "remote: Go away.; no");
+        assert_eq!(essence("one\ntwo\n"), "two");
+        assert!(essence(&"fatal: x".repeat(500)).len() <= ESSENCE);
+    }
+
+    #[test]
+    fn a_moved_tag_is_named() {
+        let tree = |digit| TreeHash::from_bytes([digit; 20]);
+        let moved = Some(MovedTag { tag: "v1.2.0".into(), tree: tree(2) });
+        let error = GitError::NoTree { tree: tree(1), address: "https://h/x".into(), moved };
+        let text = error.to_string();
+        assert!(text.contains("tag v1.2.0 has tree 0202") && text.contains("it was moved"), "{text}");
+    }
+}
