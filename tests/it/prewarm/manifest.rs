@@ -199,3 +199,23 @@ async fn a_configured_julia_and_those_that_clients_run_count() {
         "{table}"
     );
 }
+
+#[tokio::test]
+async fn a_policy_and_the_time_when_something_was_first_seen_hold() {
+    let scene = Scene::new().await;
+    let folder = scene.folder.path();
+    let upstream = scene.upstream.url();
+    fs::write(folder.join("airlock.toml"), "[policy]\ndeny = ['Faraway']\n").unwrap();
+    let prewarm = async |arguments: &[&str]| {
+        let arguments: Vec<_> = ["prewarm", "--upstream", &upstream].iter().chain(arguments).copied().collect();
+        text(&run(folder, &arguments).await)
+    };
+    let said = prewarm(&["--add", "Lantern", "--julia", "1.10"]).await;
+    assert!(said.contains("Lantern         0.2.0") && !said.contains("Faraway"), "0.3.0 needs what is denied: {said}");
+    let said = prewarm(&["--add", "Faraway", "--julia", "1.10"]).await;
+    assert!(said.contains("error: --add for Julia 1.10: ") && said.contains("policy.deny"), "{said}");
+    let said = prewarm(&["--registry-all", "--since", "2020-01-01"]).await;
+    assert!(said.contains("13 versions of 4 packages"), "{said}");
+    let said = prewarm(&["--registry-all", "--since", "2999-01-01"]).await;
+    assert!(said.contains("0 versions of 0 packages"), "{said}");
+}

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers that cannot do their part must fail the test")]
 
 mod by_name;
+mod by_name_data;
 mod closure;
 mod document;
 mod failures;
