@@ -4,6 +4,7 @@
 //! names it in the error; what is here knows only the line.
 
 mod artifacts;
+mod compat;
 mod derived_registry;
 mod error;
 mod files;
@@ -19,8 +20,10 @@ mod registry_index;
 mod requirements;
 pub mod stdlib;
 mod version;
+mod versions_toml;
 
 pub use artifacts::{Artifact, ArtifactsToml, Download, Tags};
+pub use compat::{ParseCompatError, parse_compat};
 pub use derived_registry::{DerivedRegistry, Here, KeptRegistry, RegistryFiles};
 pub use error::{FormatError, Problem};
 pub use files::{FileKind, SniffError};
