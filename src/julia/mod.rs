@@ -23,6 +23,7 @@ mod slug;
 pub mod stdlib;
 mod target;
 mod version;
+mod versions_toml;
 
 pub use artifacts::{Artifact, ArtifactsToml, Download, Tags};
 pub use compat::{ParseCompatError, parse_compat};

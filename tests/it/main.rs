@@ -24,6 +24,7 @@ mod patience;
 mod prewarm;
 mod registries;
 mod request;
+mod resolve_data;
 mod rsync;
 mod secrets;
 mod status;
