@@ -127,8 +127,13 @@ impl FindingKind {
 /// What is found about one input. Lists of misses and artifacts need no registry.
 pub(super) fn of_input(input: &Input, plan: &Plan, listed: &Listed, repositories: &Repositories) -> BTreeSet<Finding> {
     let mut findings = BTreeSet::new();
-    let Ok(Content::Manifest(manifest)) = &input.content else { return findings };
-    findings.extend(of_registries(manifest, listed));
+    let manifest = match &input.content {
+        Ok(Content::Manifest(manifest)) => Some(manifest),
+        // Its versions were chosen from the registries that are listed.
+        Ok(Content::Resolved(_)) => None,
+        _ => return findings,
+    };
+    findings.extend(manifest.into_iter().flat_map(|manifest| of_registries(manifest, listed)));
     findings.extend(plan.unmirrorable.iter().map(|entry| {
         let state = entry.repo_url.as_ref().and_then(|url| repositories.get(url)).filter(|state| gives(state, entry));
         let kind = match entry.kind {
@@ -142,7 +147,7 @@ pub(super) fn of_input(input: &Input, plan: &Plan, listed: &Listed, repositories
     }));
     // Of a registry that cannot be read nobody knows what it has.
     if listed.is_readable() && !listed.states.is_empty() {
-        findings.extend(of_packages(manifest, listed));
+        findings.extend(manifest.into_iter().flat_map(|manifest| of_packages(manifest, listed)));
     }
     findings
 }

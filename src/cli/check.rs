@@ -8,6 +8,7 @@ use crate::check::{CheckedResource, Event, Finding, FindingKind, Report, Request
 use crate::closure::Selection;
 use crate::config::{Config, PrewarmSettings, Settings};
 use crate::mirror::{Mirror, limits};
+use crate::prewarm::ByName;
 use crate::store::Store;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -31,9 +32,16 @@ pub(super) struct CheckArgs {
     /// One JSON document on standard output
     #[arg(long, env = "AIRLOCK_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     json: Option<bool>,
-    /// Manifests, Artifacts.toml files, exported lists of misses, or folders to search for them
+    /// Julia to choose the versions of projects for: 1.10, its newest patch, or 1.10.4; repeat for more
+    /// [default: those that clients of this mirror run]
+    #[arg(long, env = "AIRLOCK_JULIA_VERSION", value_name = "VERSION", value_delimiter = ',')]
+    julia: Vec<String>,
+    /// What the tests of projects need too
+    #[arg(long)]
+    test: bool,
+    /// Manifests, projects, Artifacts.toml files, exported lists of misses, or folders to search for them
     #[arg(required = true, value_name = "PATH")]
-    pub(super) paths: Vec<PathBuf>,
+    paths: Vec<PathBuf>,
 }
 
 impl CheckArgs {
@@ -42,20 +50,25 @@ impl CheckArgs {
             platform: some(&self.platform),
             no_lazy: self.no_lazy,
             allow_unmirrorable: self.allow_unmirrorable,
+            julia: some(&self.julia),
             ..PrewarmSettings::default()
         };
         Settings { jobs: self.jobs, json: self.json, prewarm, ..common }
     }
 }
 
-pub(super) fn run(config: &Config, paths: Vec<PathBuf>) -> anyhow::Result<Outcome> {
+pub(super) fn run(config: &Config, args: CheckArgs) -> anyhow::Result<Outcome> {
+    let store = open_existing_store(config)?;
+    let mut by_name = ByName { tests: args.test, ..ByName::default() }.with_julias(&config.prewarm)?;
+    by_name.prepare(&store)?;
     let request = Request {
-        paths,
+        paths: args.paths,
+        julias: by_name.julias,
+        tests: by_name.tests,
         selection: Selection::new(&config.prewarm)?,
         allow_unmirrorable: config.prewarm.allow_unmirrorable,
         jobs: default_jobs(config),
     };
-    let store = open_existing_store(config)?;
     let bar = Bar::new(0, "checking");
     let policy = policy(config, &store)?;
     let report = check(&store, &limits(&config.limits), &request, policy.as_deref(), &|event| match event {

@@ -1,7 +1,9 @@
 //! What the inputs want: registries, packages, artifacts, each once, and what no package server
 //! can give. Pure.
 
-use super::{Content, Input, Unmirrorable, UnmirrorableKind, WantedArtifact, WantedPackage, WantedRepository};
+use super::{
+    Content, Input, Resolved, Unmirrorable, UnmirrorableKind, WantedArtifact, WantedPackage, WantedRepository,
+};
 use crate::config;
 use crate::julia::{Manifest, ManifestEntry, Origin, ParsePlatformError, Platforms, RegistryIndex, stdlib};
 use crate::mirror::hold;
@@ -93,6 +95,15 @@ impl Plan {
                     }
                     request.damaged.iter().for_each(|damaged| plan.add_miss(damaged.resource, None, None));
                 }
+                Content::Resolved(resolved) => plan.add_resolved(resolved),
+                Content::Versions(versions) => {
+                    for (resource, package) in &versions.packages {
+                        if let Some(uuid) = resource.uuid() {
+                            plan.want_package(uuid, resource.tree(), package.clone());
+                        }
+                    }
+                }
+                Content::Project(_) => {}
             }
         }
         plan
@@ -134,6 +145,20 @@ impl Plan {
                 Origin::Unhashed => self.add_unhashed(entry),
             }
         }
+    }
+
+    fn add_resolved(&mut self, resolved: &Resolved) {
+        for solved in &resolved.solved {
+            for (resource, package) in solved.wanted() {
+                if let Some(uuid) = resource.uuid() {
+                    self.want_package(uuid, resource.tree(), package);
+                }
+            }
+            let shipped = solved.packages.iter().filter(|(_, chosen)| chosen.tree.is_none());
+            self.standard_libraries.extend(shipped.map(|(uuid, _)| *uuid));
+        }
+        self.unmirrorable.extend(resolved.unmirrorable.iter().cloned());
+        self.local_paths.extend(&resolved.local_paths);
     }
 
     /// No hash: a standard library of some Julia, or else what a registry has under this version.

@@ -87,6 +87,8 @@ pub struct Prewarm {
     pub attempts: u32,
     /// Whether the git repositories that manifests name are mirrored.
     pub git: bool,
+    /// The versions of Julia that versions are chosen for; empty for those that were seen.
+    pub julias: Vec<String>,
 }
 
 /// How bundles are made, and which are trusted.
@@ -272,6 +274,7 @@ impl Prewarm {
             allow_unmirrorable: flags.allow_unmirrorable.or(file.allow_unmirrorable).unwrap_or(false),
             attempts: flags.attempts.or(file.attempts).unwrap_or(5),
             git: flags.git.or(file.git).unwrap_or(false),
+            julias: flags.julia.or(file.julia).unwrap_or_default(),
         }
     }
 }

@@ -38,6 +38,7 @@ impl Roots {
         }
         let broken = inputs.iter().filter_map(|input| input.content.as_ref().err());
         roots.refused.extend(broken.map(ToString::to_string));
+        roots.refused.extend(inputs.iter().filter_map(project));
         let mut plan = Plan::new(Selection::ALL, inputs, listed.indexes.clone());
         roots.refused.extend(plan.unmirrorable.iter().filter_map(unresolved));
         if !roots.refused.is_empty() {
@@ -76,6 +77,16 @@ impl Roots {
     pub(super) fn keep(&self, resource: &Resource) -> bool {
         self.whole.contains(&resource.kind()) || self.named.contains(resource)
     }
+}
+
+/// What was chosen for a project once is not what would be chosen now, so it says nothing about what
+/// clients have.
+fn project(input: &Input) -> Option<String> {
+    let is_project = matches!(input.content, Ok(Content::Project(_)));
+    let path = input.path.display();
+    is_project.then(|| {
+        format!("{path}: a project names no exact versions, so it cannot keep any: give the Manifest.toml that belongs to it")
+    })
 }
 
 /// An entry that may stand for a package here, nobody can say which.

@@ -39,7 +39,7 @@ pub use refusal::Refusal;
 pub use registries::{ListingAnswer, RegistryProblem};
 pub use steer::SteerError;
 pub use view::Served;
-pub use wishes::{PackagesByName, WishState, WishStatus};
+pub use wishes::{PackagesByName, WishState, WishStatus, near_names};
 
 use crate::config::Config;
 use crate::policy::{Act, Policy};

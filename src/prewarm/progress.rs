@@ -1,6 +1,6 @@
 //! What a run tells while it goes on. How that is shown, as bars or as lines, is decided above.
 
-use super::Outcome;
+use super::{Estimate, Outcome};
 use crate::protocol::Resource;
 
 /// One step of a run.
@@ -8,6 +8,8 @@ use crate::protocol::Resource;
 pub enum Event<'e> {
     /// The upstreams are being asked for their registries.
     Registries,
+    /// Many versions were asked for: so much it is.
+    Estimated(&'e Estimate),
     /// So many resources are wanted by now; more when a package that came names artifacts.
     Planned {
         /// All together, those that are done and git repositories too.

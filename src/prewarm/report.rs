@@ -1,8 +1,10 @@
 //! What a run came to, as one document. Every key is always there, `null` where nothing is known,
 //! and the order depends on nothing but the content.
 
+use super::manifest::Written;
 use super::run::Done;
-use super::{Outcome, Request, Status};
+use super::solved::{conflicts, solved};
+use super::{ConflictReport, Estimate, Outcome, Request, SolvedReport, Status};
 use crate::closure::{
     Input, InputReport, RepositoryState, Unmirrorable, UnmirrorableKind, WantedArtifact, WantedPackage,
     WantedRepository, one_line,
@@ -17,6 +19,14 @@ use std::path::PathBuf;
 pub struct Report {
     /// The files that were read, and the paths that gave none.
     pub inputs: Vec<InputReport>,
+    /// What was chosen for names and projects, for each Julia.
+    pub solved: Vec<SolvedReport>,
+    /// What could not be chosen.
+    pub conflicts: Vec<ConflictReport>,
+    /// How much it is, where many versions were asked for.
+    pub estimate: Option<Estimate>,
+    /// Why the manifest that was asked for was not written.
+    pub unwritten: Option<String>,
     /// Registries, by uuid and tree.
     pub registries: Vec<RegistryReport>,
     /// Packages, by name, uuid, version and tree.
@@ -146,6 +156,8 @@ impl Report {
         let mut outcome = |resource: &Resource| outcomes.remove(resource).unwrap_or_else(skipped);
         let mut report = Self { registries, ..Self::empty(request) };
         report.inputs = inputs.iter().map(InputReport::new).collect();
+        report.solved = solved(inputs);
+        report.conflicts = conflicts(inputs);
         report.add_registries(plan.registries.iter().map(|at| (at, outcome(at))));
         report.packages = plan.packages.iter().filter_map(|(at, of)| PackageReport::new(at, of, outcome(at))).collect();
         report.packages.sort_unstable();
@@ -176,6 +188,10 @@ impl Report {
     fn empty(request: &Request) -> Self {
         Self {
             inputs: Vec::new(),
+            solved: Vec::new(),
+            conflicts: Vec::new(),
+            estimate: None,
+            unwritten: None,
             registries: Vec::new(),
             packages: Vec::new(),
             artifacts: Vec::new(),
@@ -190,6 +206,13 @@ impl Report {
         }
     }
 
+    pub(super) fn add_manifests(&mut self, written: Vec<Written>) {
+        for Written { input, julia, manifest } in written {
+            let of = self.solved.iter_mut().filter(|it| (&it.input, &it.julia, it.tests) == (&input, &julia, false));
+            of.for_each(|solved| solved.manifest = Some(manifest.clone()));
+        }
+    }
+
     /// Whether all that was asked for is here. A dry run is complete when every input could be
     /// read: it asks for no more.
     pub fn is_complete(&self) -> bool {
@@ -197,7 +220,8 @@ impl Report {
         let here = self.totals.failed + self.totals.denied + self.totals.planned == 0;
         let mirrorable = self.allow_unmirrorable || self.unmirrorable.is_empty();
         let mirrored = self.repositories.iter().all(RepositoryReport::is_here);
-        readable && (self.dry_run || (here && mirrorable && mirrored))
+        let chosen = self.conflicts.is_empty() && self.unwritten.is_none();
+        readable && chosen && (self.dry_run || (here && mirrorable && mirrored))
     }
 
     /// The exit code of the process: 0 if complete, else 1.

@@ -27,6 +27,7 @@ mod policy;
 mod prewarm;
 mod registries;
 mod request;
+mod resolve_data;
 mod rsync;
 mod secrets;
 mod status;

@@ -10,7 +10,7 @@ use super::password;
 use crate::bundle::{Exported, Order, SignatureError, SigningKey, Since, Step, Watch, export};
 use crate::config::{BundleSettings, Config, PrewarmSettings, Settings};
 use crate::exchange::Request;
-use crate::julia::Platforms;
+use crate::julia::{JuliaTarget, Platforms};
 use crate::mirror::Mirror;
 use crate::prewarm::DEFAULT_JOBS;
 use anyhow::Context as _;
@@ -96,6 +96,7 @@ impl ExportArgs {
             dry_run: self.dry_run,
             allow_unmirrorable: self.allow_unmirrorable,
             attempts: self.attempts,
+            julia: None,
         };
         let bundle = BundleSettings {
             destination: self.to.clone(),
@@ -149,7 +150,13 @@ fn order(config: &Config, args: ExportArgs) -> anyhow::Result<Order> {
         (None, Some(_)) => None,
         _ => config.bundle.destination.clone(),
     };
+    let julias = match &request {
+        // A Julia that nobody here knows must not keep the others from being served.
+        Some(request) if !request.julia.is_empty() => request.julia.iter().filter_map(|it| it.parse().ok()).collect(),
+        _ => config.prewarm.julias.iter().map(|julia| julia.parse::<JuliaTarget>()).collect::<Result<_, _>>()?,
+    };
     Ok(Order {
+        julias,
         out: args.out,
         paths: args.paths,
         since: args.since.as_deref().map(str::parse::<Since>).transpose()?,

@@ -72,6 +72,7 @@ impl Progress for Lines {
             Event::Registries => "registries".to_owned(),
             Event::Planned { resources } => format!("planned {resources}"),
             Event::Started { name, .. } => format!("started {name}"),
+            Event::Estimated(_) => "estimated".to_owned(),
             Event::Done { name, outcome, .. } => format!("done {name} {:?}", outcome.status),
             Event::Repository { url } => format!("started {url}"),
             Event::RepositoryDone { url, outcome } => format!("done {url} {:?}", outcome.status),
