@@ -33,10 +33,6 @@ enum Why {
 /// Where they differ. All but these must be equal.
 const DIFFERENCES: &[(&str, Why)] = &[
     ("DifferentialEquations", Why::Newer),
-    ("Images", Why::Newer),
-    ("Autologistic", Why::Newer),
-    ("Catalyst MFrontInterface InteractiveChaos", Why::Weighed),
-    ("PhyloTrees BioParticleSimulation RigidBodySim", Why::Newer),
     ("GeoInterface PowerModelsAnnex GlobalSensitivityAnalysis", Why::Newer),
     ("ExportAll Layered PowerSystems", Why::Weighed),
     ("MLJ DiffEqFlux", Why::Newer),
