@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 /// Far above what any of these takes on a slow machine, far below a hang.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn ask(catalogue: &Arc<Catalogue>, roots: &[&str]) -> Result<Solution, Conflict> {
     let roots = roots.iter().map(|name| Root { uuid: uuid(name), ranges: Vec::new() }).collect();
@@ -25,7 +25,9 @@ fn of_files(files: &[(&str, &str)]) -> Arc<Catalogue> {
         uuid("Lib")
     );
     builder.file("Registry.toml", registry.into_bytes());
-    files.iter().for_each(|(path, text)| builder.file(path, text.as_bytes().to_vec()));
+    for (path, text) in files {
+        builder.file(path, text.as_bytes().to_vec());
+    }
     Arc::new(builder.finish().unwrap())
 }
 

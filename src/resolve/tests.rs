@@ -48,11 +48,14 @@ pub(super) fn named_catalogue(registry: &str, lines: &[&str]) -> Arc<Catalogue> 
             }
         }
     }
-    let listed: String =
+    let listed: Vec<_> =
         names.iter().map(|name| format!("{} = {{name='{name}',path='{name}'}}\n", uuid(name))).collect();
+    let listed = listed.concat();
     add("Registry.toml".to_owned(), format!("name='{registry}'\nuuid='{}'\n[packages]\n{listed}", uuid(registry)));
     let mut builder = CatalogueBuilder::default();
-    files.into_iter().for_each(|(path, text)| builder.file(&path, text.into_bytes()));
+    for (path, text) in files {
+        builder.file(&path, text.into_bytes());
+    }
     Arc::new(builder.finish().unwrap())
 }
 
