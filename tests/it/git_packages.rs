@@ -126,6 +126,9 @@ async fn a_repository_is_mirrored_when_it_is_asked_for_and_then_counts() {
     let (code, report) = outside.prewarm(&["--git"]).await;
     let [repository] = &report["repositories"].as_array().unwrap()[..] else { panic!("{report}") };
     assert_eq!((code, &repository["status"]), (Some(0), &"fetched".into()), "{report}");
+    let mut keys: Vec<_> = repository.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["bytes", "file", "missing", "packages", "reason", "status", "trees", "url"]);
     assert_eq!((&repository["url"], &repository["file"]), (&URL.into(), &FILE.into()));
     assert_eq!((&repository["trees"][0], &repository["packages"][0]), (&tree.as_str().into(), &"Own".into()));
     assert_eq!(repository["bytes"], fs::metadata(outside.bundle()).unwrap().len());
@@ -281,6 +284,17 @@ async fn rsync_takes_them_along_and_nothing_else_of_their_folder() {
     }
     let check = outside.run(&["check", "--cache", "inside", "project"]).await;
     assert_eq!(check.status.code(), Some(0), "{}", stdout(&check));
+}
+
+#[tokio::test]
+async fn an_export_says_that_they_cross_another_way() {
+    let outside = Outside::new().await;
+    outside.manifest(URL, &outside.tree());
+    outside.prewarm(&["--git"]).await;
+    let output = outside.run(&["bundle", "export", "--json", "--no-fetch", "x.tar", "project"]).await;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{:?}", said(&output)));
+    let why = report["uncarried"][0]["why"].as_str().unwrap_or_default();
+    assert!(output.status.code() == Some(1) && why.contains(FILE) && why.contains("rsync"), "{report}");
 }
 
 const INSTANTIATE: &str = r#"

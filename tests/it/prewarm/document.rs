@@ -25,12 +25,13 @@ async fn the_document_has_exactly_these_keys() {
     }
 }
 
-const TOP_KEYS: [&str; 9] = [
+const TOP_KEYS: [&str; 10] = [
     "artifacts",
     "inputs",
     "local_paths",
     "packages",
     "registries",
+    "repositories",
     "standard_libraries",
     "totals",
     "unmirrorable",
