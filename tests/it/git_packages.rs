@@ -179,6 +179,14 @@ async fn what_was_pushed_over_is_a_failure_that_names_it_and_takes_nothing_away(
     assert!(fs::read(outside.bundle()).unwrap() == before);
     assert!(report["unmirrorable"].as_array().unwrap().is_empty(), "what the manifest wants is still here");
 
+    // Another manifest may want what is there now: what this one needs does not go for it.
+    outside.manifest(URL, &now);
+    let (code, report) = outside.prewarm(&["--git"]).await;
+    let why = report["repositories"][0]["reason"].as_str().unwrap_or_default();
+    assert!(code == Some(1) && why.contains("no longer in the repository") && why.contains(&gone), "{report}");
+    assert!(fs::read(outside.bundle()).unwrap() == before);
+
+    outside.manifest(URL, &gone);
     fs::remove_dir_all(outside.path("cache/git")).unwrap();
     let (code, report) = outside.prewarm(&["--git"]).await;
     let why = report["repositories"][0]["reason"].as_str().unwrap_or_default();
