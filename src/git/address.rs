@@ -119,6 +119,28 @@ impl std::fmt::Debug for Address {
     }
 }
 
+/// An address that may be relative (`./`, `../`) to another one, as those of submodules are
+/// (`git help submodule`).
+pub fn relative_url(base: &str, url: &str) -> String {
+    if !url.starts_with("./") && !url.starts_with("../") {
+        return url.to_owned();
+    }
+    let (mut base, mut rest) = (base.trim_end_matches('/'), url);
+    loop {
+        if let Some(up) = rest.strip_prefix("../") {
+            rest = up;
+            let end = base.rfind('/').or_else(|| base.rfind(':').map(|colon| colon + 1)).unwrap_or_default();
+            base = base.get(..end).unwrap_or_default();
+        } else if let Some(here) = rest.strip_prefix("./") {
+            rest = here;
+        } else {
+            break;
+        }
+    }
+    let between = if base.ends_with(':') { "" } else { "/" };
+    format!("{base}{between}{rest}")
+}
+
 enum Form<'a> {
     /// Scheme in lowercase, and what comes after `://`.
     Url(&'a str, &'a str),
@@ -195,6 +217,20 @@ mod tests {
     fn a_path_is_absolute_so_that_git_takes_it_for_nothing_else() {
         let address = Address::parse("--upload-pack=id", Trust::Configured).unwrap();
         assert!(address.url().starts_with('/'), "{address:?}");
+    }
+
+    #[test]
+    fn a_relative_address_is_beside_the_other() {
+        for (base, url, absolute) in [
+            ("https://h/a/R.git", "../B.git", "https://h/a/B.git"),
+            ("https://h/a/R.git/", "../../b/B.git", "https://h/b/B.git"),
+            ("git@h:a/R.git", "../B.git", "git@h:a/B.git"),
+            ("git@h:R.git", "../B.git", "git@h:B.git"),
+            ("/srv/R.git", "./../B.git", "/srv/B.git"),
+            ("/srv/R.git", "https://h/x", "https://h/x"),
+        ] {
+            assert_eq!(relative_url(base, url), absolute);
+        }
     }
 
     #[test]

@@ -130,11 +130,18 @@ impl Mirror {
         }
     }
 
+    /// What the faults of all sources come to. Where none could be asked, none has it.
+    pub(super) fn verdict(&self, faults: &[Fault]) -> Refusal {
+        if faults.is_empty() && !self.sources.is_empty() { Refusal::NotFound } else { Refusal::from_faults(faults) }
+    }
+
     /// Asks the sources in order, and again after a pause while that may help.
     async fn ask_sources(&self, flight: &Flight, patience: Patience) -> Result<Landed, Refusal> {
+        let can_have = |source: &usize| self.can_have(*source, &flight.resource);
         let asked = |source: &usize| patience.insists || self.memory.cooled(*source, &flight.resource).is_none();
-        let sources: Vec<_> = (0..self.sources.len()).filter(asked).collect();
-        let skipped = (0..self.sources.len()).filter_map(|source| self.memory.cooled(source, &flight.resource));
+        let sources: Vec<_> = (0..self.sources.len()).filter(can_have).filter(asked).collect();
+        let skipped = (0..self.sources.len()).filter(can_have);
+        let skipped = skipped.filter_map(|source| self.memory.cooled(source, &flight.resource));
         let skipped: Vec<_> = skipped.collect();
         for round in 1.. {
             let mut faults = skipped.clone();
@@ -153,7 +160,7 @@ impl Mirror {
             let leaves = |deadline: Instant| deadline.saturating_duration_since(Instant::now()) <= pause;
             let late = pause > LONGEST_WAIT || patience.deadline(flight.started).is_some_and(leaves);
             if again.is_none() || round >= patience.attempts || late {
-                return Err(Refusal::from_faults(&faults));
+                return Err(self.verdict(&faults));
             }
             tokio::time::sleep(pause).await;
         }

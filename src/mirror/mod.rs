@@ -2,8 +2,8 @@
 //!
 //! [`Mirror::get`] answers for the HTTP server, [`Mirror::fetch`] for prewarm. Below them there is
 //! one flight per resource (`flight.rs`, driven by `fetch.rs`), a memory of what failed lately
-//! (`memory.rs`), the task that follows the registries (`registries.rs`), the names of things for
-//! people (`names.rs`), the registries that list only what is here (`view.rs`), the ledger of misses
+//! (`memory.rs`), the task that follows the registries (`registries.rs`, `private.rs`), the names of
+//! things for people (`names.rs`), the registries that list only what is here (`view.rs`), the ledger of misses
 //! (`misses.rs`), and what becomes of wishes (`wishes.rs`).
 
 mod body;
@@ -14,6 +14,7 @@ mod memory;
 mod misses;
 mod names;
 mod patience;
+mod private;
 mod receive;
 mod refusal;
 mod registries;
@@ -74,6 +75,7 @@ pub struct Mirror {
     names: names::Names,
     misses: misses::Pending,
     listings: watch::Sender<registries::Progress>,
+    said: private::Said,
     view: view::View,
     /// One search of the cache directory at a time.
     searching: tokio::sync::Mutex<()>,
@@ -137,7 +139,8 @@ impl Mirror {
     }
 
     /// Opens a mirror without the tasks of a server: nothing happens unless it is asked for.
-    pub fn new(store: Arc<Store>, sources: Vec<Arc<dyn Source>>, config: &Config) -> Self {
+    pub fn new(store: Arc<Store>, mut sources: Vec<Arc<dyn Source>>, config: &Config) -> Self {
+        sources.sort_by_key(|source| source.rank());
         let hot = quick_cache::sync::Cache::with_weighter(
             usize::try_from(config.server.hot_memory / 4096).unwrap_or(1024).max(16),
             config.server.hot_memory,
@@ -154,6 +157,7 @@ impl Mirror {
             verifications: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
             hot,
             listings: watch::Sender::default(),
+            said: private::Said::default(),
             view: view::View::new(config),
             searching: tokio::sync::Mutex::default(),
             counters: Counters::default(),
@@ -280,9 +284,10 @@ impl Mirror {
         if lock(&self.flights).contains_key(resource) || self.store.serves(resource) {
             return None;
         }
-        let faults = (0..self.sources.len()).map(|source| self.memory.cooled(source, resource));
+        let asked = (0..self.sources.len()).filter(|source| self.can_have(*source, resource));
+        let faults = asked.map(|source| self.memory.cooled(source, resource));
         let faults = faults.collect::<Option<Vec<_>>>()?;
-        Some(Refusal::from_faults(&faults))
+        Some(self.verdict(&faults))
     }
 }
 

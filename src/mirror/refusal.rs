@@ -13,6 +13,9 @@ pub enum Refusal {
     /// Every upstream was asked and none has it.
     #[error("no upstream has it")]
     NotFound,
+    /// The same, and where else it was looked for.
+    #[error("no upstream has it; {0}")]
+    Absent(String),
     /// Upstreams could not be asked, or failed.
     #[error("upstream failed: {0}")]
     Upstream(String),
@@ -38,7 +41,7 @@ impl Refusal {
     pub const fn reason(&self) -> Option<Reason> {
         match self {
             Self::Offline => Some(Reason::Offline),
-            Self::NotFound => Some(Reason::NotFoundUpstream),
+            Self::NotFound | Self::Absent(_) => Some(Reason::NotFoundUpstream),
             Self::Upstream(_) | Self::Slow(_) => Some(Reason::UpstreamError),
             Self::Content(_) => Some(Reason::HashMismatch),
             Self::Full | Self::Store(_) | Self::Closing => None,
@@ -49,13 +52,15 @@ impl Refusal {
     pub(super) fn from_faults(faults: &[Fault]) -> Self {
         let worst = faults.iter().max_by_key(|fault| match fault {
             Fault::NotFound => 0,
-            Fault::Connect(_) | Fault::Stalled(_) => 1,
-            Fault::Broken(_) | Fault::Status { .. } => 2,
-            Fault::Content(_) => 3,
+            Fault::Absent(_) => 1,
+            Fault::Connect(_) | Fault::Stalled(_) => 2,
+            Fault::Broken(_) | Fault::Status { .. } => 3,
+            Fault::Content(_) => 4,
         });
         match worst {
             None => Self::Offline,
             Some(Fault::NotFound) => Self::NotFound,
+            Some(Fault::Absent(words)) => Self::Absent(words.clone()),
             Some(Fault::Content(detail)) => Self::Content(detail.clone()),
             Some(fault @ Fault::Stalled(_)) => Self::Slow(fault.to_string()),
             Some(fault) => Self::Upstream(fault.to_string()),

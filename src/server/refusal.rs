@@ -10,7 +10,7 @@ use http::{StatusCode, header};
 /// The status of a refusal.
 pub(super) const fn status(refusal: &Refusal) -> StatusCode {
     match refusal {
-        Refusal::Offline | Refusal::NotFound => StatusCode::NOT_FOUND,
+        Refusal::Offline | Refusal::NotFound | Refusal::Absent(_) => StatusCode::NOT_FOUND,
         Refusal::Upstream(_) | Refusal::Content(_) => StatusCode::BAD_GATEWAY,
         Refusal::Slow(_) => StatusCode::GATEWAY_TIMEOUT,
         Refusal::Full => StatusCode::INSUFFICIENT_STORAGE,
@@ -26,7 +26,9 @@ fn advice(refusal: &Refusal) -> &'static str {
             "is not in this mirror, which is offline. It is on the list of misses now: \
              `airlock misses export FILE` writes that list, `airlock prewarm FILE` fetches it on the connected side."
         }
-        Refusal::NotFound => "was not found at any upstream of this mirror. It is on the list of misses now.",
+        Refusal::NotFound | Refusal::Absent(_) => {
+            "was not found at any upstream of this mirror. It is on the list of misses now."
+        }
         Refusal::Upstream(_) => "could not be fetched: the upstream failed. It is on the list of misses now.",
         Refusal::Slow(_) => {
             "could not be fetched: the upstream did not answer in time. It is on the list of misses now."

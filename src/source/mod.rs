@@ -1,14 +1,18 @@
-//! Where a missing resource may come from: package servers; more stand behind the same trait.
+//! Where a missing resource may come from: private registries and package servers, behind one trait.
 //!
 //! A source only fetches. It never sees the cache directory and never judges content: the mirror
 //! verifies everything against the name that was asked for, whatever a redirect led to.
 
+mod git_registry;
 mod package_server;
 
+pub use git_registry::GitRegistry;
 pub use package_server::{ClientError, PackageServer};
 
 use crate::config::Config;
-use crate::protocol::{Flavor, Listing, Resource};
+use crate::git::{Bounds, GitError};
+use crate::protocol::{Flavor, Listing, Resource, Uuid};
+use crate::tree::Limits;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -16,10 +20,58 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Why there can be no sources.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// No client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A private registry with an address that cannot be used.
+    #[error("[[registry]]: {0}")]
+    Registry(#[source] GitError),
+    /// Two that say they are the same.
+    #[error("[[registry]] {one} and [[registry]] {other} are both registry {uuid}: take one of them out")]
+    SameRegistry {
+        /// What they say they are.
+        uuid: Uuid,
+        /// The first.
+        one: String,
+        /// The second.
+        other: String,
+    },
+}
+
 /// All sources of a configuration, in the order in which they are asked; none when offline.
-pub fn all(config: &Config) -> Result<Vec<Arc<dyn Source>>, ClientError> {
+pub fn all(config: &Config) -> Result<Vec<Arc<dyn Source>>, SourceError> {
+    if config.offline {
+        return Ok(Vec::new());
+    }
+    let mut sources = private_registries(config)?;
     let servers = PackageServer::all(&config.upstreams)?;
-    Ok(servers.into_iter().map(|server| Arc::new(server) as Arc<dyn Source>).collect())
+    sources.extend(servers.into_iter().map(|server| Arc::new(server) as Arc<dyn Source>));
+    Ok(sources)
+}
+
+fn private_registries(config: &Config) -> Result<Vec<Arc<dyn Source>>, SourceError> {
+    let mut registries: Vec<GitRegistry> = Vec::new();
+    for registry in &config.registries {
+        let tree = Limits {
+            entries: config.limits.entries,
+            path_bytes: usize::try_from(config.limits.path).unwrap_or(usize::MAX),
+            unpacked_bytes: config.limits.unpacked,
+            ..Limits::default()
+        };
+        let bounds = Bounds { tree, ..Bounds::default() };
+        let registry = GitRegistry::new(registry, &config.cache.join(".airlock/git"), bounds);
+        let registry = registry.map_err(SourceError::Registry)?;
+        let same = |one: &&GitRegistry| one.uuid().is_some() && one.uuid() == registry.uuid();
+        if let (Some(one), Some(uuid)) = (registries.iter().find(same), registry.uuid()) {
+            let (one, other) = (one.name().to_owned(), registry.name().to_owned());
+            return Err(SourceError::SameRegistry { uuid, one, other });
+        }
+        registries.push(registry);
+    }
+    Ok(registries.into_iter().map(|registry| Arc::new(registry) as Arc<dyn Source>).collect())
 }
 
 /// Sources are asked in this order.
@@ -81,6 +133,17 @@ pub struct Download {
     pub sha256: [u8; 32],
 }
 
+/// What a source says of a uuid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It does not have it.
+    No,
+    /// It is its own.
+    Yes,
+    /// It was never read, so nobody can tell.
+    Unread,
+}
+
 /// A place that resources come from.
 pub trait Source: Send + Sync + fmt::Debug {
     /// What it is called in logs, ledgers and answers.
@@ -91,6 +154,13 @@ pub trait Source: Send + Sync + fmt::Debug {
 
     /// Whether anybody else runs it, so that private names must not be asked of it.
     fn is_public(&self) -> bool;
+
+    /// Whether a registry or a package is its own, by its uuid; only a [`Rank::Private`] has any.
+    /// What is its own is asked of no public source.
+    fn claims(&self, uuid: Uuid) -> Claim {
+        let _ = uuid;
+        Claim::No
+    }
 
     /// Its listing of registries; [`Fault::NotFound`] where it does not know the flavor.
     fn listing(&self, flavor: Flavor) -> BoxFuture<'_, Result<Listing, Fault>>;
@@ -126,6 +196,9 @@ pub enum Fault {
     /// It does not have it (404, 410).
     #[error("not found")]
     NotFound,
+    /// It does not have it, and says more than that.
+    #[error("{0}")]
+    Absent(String),
     /// No connection.
     #[error("cannot connect: {0}")]
     Connect(String),
@@ -152,7 +225,7 @@ impl Fault {
     /// Whether asking again soon may help.
     pub const fn is_passing(&self) -> bool {
         match self {
-            Self::NotFound | Self::Content(_) => false,
+            Self::NotFound | Self::Absent(_) | Self::Content(_) => false,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
             Self::Connect(_) | Self::Stalled(_) | Self::Broken(_) => true,
         }

@@ -19,6 +19,7 @@
 //!     pins               registries that stay at one tree, written as a listing
 //!     julia-versions     which versions of Julia its clients run
 //!     activity.jsonl     what was done here, when
+//!     git/               bare clones of repositories (`git/mod.rs`)
 //!     bundles/sent/      the index of each bundle that was exported, by destination
 //!     bundles/received.jsonl   which bundles arrived here
 //! ```
@@ -51,7 +52,7 @@ mod wishes;
 
 pub use activity::{Action, Activity};
 pub use facts::{Fact, FactsRead, HeldArtifact, Stamp};
-pub use generations::{DISK, Generation, PIN, ROLLBACK, is_superseded};
+pub use generations::{DISK, Generation, PIN, ROLLBACK, is_rolled_back, is_superseded};
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
 pub use received::{ReceivedBundle, gaps};

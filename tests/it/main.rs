@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as the test may")]
 
+mod acme;
 mod across;
 mod binary;
 mod bundle_export;
@@ -21,6 +22,8 @@ mod julia_data;
 mod layers;
 mod patience;
 mod prewarm;
+mod private;
+mod private_julia;
 mod registries;
 mod request;
 mod rsync;
