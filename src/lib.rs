@@ -3,6 +3,7 @@
 //! The modules form layers; a lower one never imports a higher one (`ARCHITECTURE.md` has the
 //! table, `tests/it/layers.rs` holds it).
 
+pub mod adopt;
 pub mod bundle;
 pub mod check;
 pub mod cli;
@@ -15,6 +16,7 @@ pub mod gc;
 pub mod git;
 pub mod julia;
 pub mod mirror;
+pub mod policy;
 pub mod prewarm;
 pub mod protocol;
 pub mod request;

@@ -5,11 +5,11 @@ use super::gather::{Bundle, Place};
 use super::outcome::{Problem, ProblemKind};
 use super::receive::{Fault, check, receive};
 use crate::exchange::Entry;
-use crate::mirror::{Damage, verify_file};
-use crate::store::{Lookup, Store, StoreError, Verified};
+use crate::mirror::is_here;
+use crate::store::{Store, StoreError, Verified};
 use crate::tree::Limits;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Resources after which a batch is made durable.
 const BATCH: usize = 256;
@@ -100,7 +100,7 @@ impl<P: Fn(&Entry) + Sync> Work<'_, P> {
 
     fn state(&self, entry: &Entry, place: Place<'_>) -> Result<State, StoreError> {
         if let Some(store) = self.store
-            && is_here(store, self.limits, entry)?
+            && is_here(store, self.limits, &entry.resource)?
         {
             return Ok(State::Here);
         }
@@ -151,27 +151,6 @@ impl<P: Fn(&Entry) + Sync> Work<'_, P> {
                 Err(error) => _ = tally.stopped.get_or_insert(error),
             }
         }
-    }
-}
-
-/// Whether a resource is here and what its name says. A file that is not goes out of sight.
-fn is_here(store: &Store, limits: &Limits, entry: &Entry) -> Result<bool, StoreError> {
-    let open = match store.look_up(&entry.resource)? {
-        Lookup::Absent => return Ok(false),
-        Lookup::Verified(..) => return Ok(true),
-        Lookup::Unverified(open) => open,
-    };
-    match verify_file(&entry.resource, &Arc::new(open.file), open.stamp, limits) {
-        Ok(fact) => {
-            store.remember(fact);
-            Ok(true)
-        }
-        Err(Damage::Wrong(why)) => {
-            tracing::warn!(resource = %entry.resource, "the file in the cache is set aside: {why}");
-            store.quarantine(&entry.resource, open.stamp)?;
-            Ok(false)
-        }
-        Err(Damage::Unreadable(error)) => Err(error.into()),
     }
 }
 

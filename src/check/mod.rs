@@ -9,10 +9,12 @@ mod report;
 pub use finding::{Finding, FindingKind};
 pub use report::{CheckedInput, CheckedResource, Report, Status, Totals};
 
-use crate::closure::{Input, Plan, Selection, listed_registries, read_inputs, survey};
+use crate::closure::{Input, Plan, Selection, Survey, listed_registries, read_inputs, said_names, survey};
+use crate::mirror::Mirror;
 use crate::protocol::{Kind, Resource};
 use crate::store::{Store, StoreError};
 use crate::tree::Limits;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// What to check, and how.
@@ -37,29 +39,40 @@ pub enum Event<'e> {
     Looked(&'e Resource),
 }
 
-/// Says what of the inputs is here. What is verified on the way is remembered. Blocks.
+/// Says what of the inputs is here. What is verified on the way is remembered. `policy` is a mirror
+/// that knows the names of what is here, where there are rules to be held against them. Blocks.
 pub fn check(
     store: &Store,
     limits: &Limits,
     request: &Request,
+    policy: Option<&Mirror>,
     progress: &(impl Fn(Event<'_>) + Sync),
 ) -> Result<Report, StoreError> {
     let inputs = read_inputs(&request.paths);
+    policy.iter().for_each(|policy| policy.learn_names(said_names(&inputs)));
     let listed = listed_registries(store, limits)?;
     let plan_of = |inputs: &[Input]| Plan::new(request.selection.clone(), inputs, listed.indexes.clone());
     let mut plan = plan_of(&inputs);
     progress(Event::Planned(plan.count()));
     let survey = survey(store, limits, &mut plan, request.jobs, &|resource| progress(Event::Looked(resource)))?;
-    let mut report = Report::new(&plan, &survey, &listed);
+    let denied = policy.map(|policy| denied(policy, &plan, &survey)).unwrap_or_default();
+    let mut report = Report::new(&plan, &survey, &listed, &denied);
     for input in &inputs {
         let mut plan = plan_of(std::slice::from_ref(input));
         let packages: Vec<_> = plan.resources().filter(|resource| resource.kind() == Kind::Package).collect();
         for package in packages {
             plan.open(&package, survey.artifacts.get(&package).map_or(&[], Vec::as_slice));
         }
-        let missing = plan.resources().filter(|resource| survey.bytes(resource).is_none()).count();
+        let is_missing = |it: &Resource| survey.bytes(it).is_none() || denied.contains_key(it);
+        let missing = plan.resources().filter(is_missing).count();
         let findings = finding::of_input(input, &plan, &listed);
         report.add_input(input, missing, findings, request.allow_unmirrorable);
     }
     Ok(report)
+}
+
+/// What clients do not get, or prewarm would not fetch, with what decides it.
+fn denied(policy: &Mirror, plan: &Plan, survey: &Survey) -> BTreeMap<Resource, String> {
+    let denial = |it: Resource| Some((it, policy.denial(&it, survey.bytes(&it).is_some())?));
+    plan.resources().filter_map(denial).collect()
 }

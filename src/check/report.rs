@@ -5,7 +5,7 @@ use super::Finding;
 use crate::closure::{Input, InputReport, Listed, Plan, State, Survey};
 use crate::protocol::{Kind, Resource, TreeHash, Uuid};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a check came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,7 +65,7 @@ pub struct CheckedResource {
     pub status: Status,
     /// Its size, if it is here.
     pub bytes: Option<u64>,
-    /// What is wrong with it, if it is damaged.
+    /// What is wrong with it, if it is damaged, or what denies it.
     pub reason: Option<String>,
 }
 
@@ -79,6 +79,8 @@ pub enum Status {
     Missing,
     /// There is a file, and it is not what its name says or cannot be read.
     Damaged,
+    /// Whether it is here or not, the policy denies it.
+    Denied,
 }
 
 /// How many resources have which status, and the bytes of those that are here.
@@ -90,12 +92,14 @@ pub struct Totals {
     pub missing: usize,
     /// Here and useless.
     pub damaged: usize,
+    /// Denied by the policy.
+    pub denied: usize,
     /// Of all that is here.
     pub bytes: u64,
 }
 
 impl Report {
-    pub(super) fn new(plan: &Plan, survey: &Survey, listed: &Listed) -> Self {
+    pub(super) fn new(plan: &Plan, survey: &Survey, listed: &Listed, denied: &BTreeMap<Resource, String>) -> Self {
         let state = |resource: &Resource| survey.states.get(resource).unwrap_or(&State::Absent);
         let mut resources = BTreeSet::new();
         for (registry, state) in &listed.states {
@@ -114,7 +118,7 @@ impl Report {
             lazy: artifact.lazy,
             ..CheckedResource::new(it, state(it))
         }));
-        let resources: Vec<_> = resources.into_iter().collect();
+        let resources: Vec<_> = resources.into_iter().map(|it| it.judged(denied)).collect();
         Self {
             totals: Totals::of(&resources),
             // Without an input nothing was asked for; each that comes may say no.
@@ -169,6 +173,18 @@ impl CheckedResource {
         }
     }
 
+    fn judged(self, denied: &BTreeMap<Resource, String>) -> Self {
+        let resource = match (self.kind, self.uuid) {
+            (Kind::Registry, Some(uuid)) => Resource::Registry { uuid, tree: self.tree },
+            (Kind::Package, Some(uuid)) => Resource::Package { uuid, tree: self.tree },
+            _ => Resource::Artifact { tree: self.tree },
+        };
+        match denied.get(&resource) {
+            Some(why) => Self { status: Status::Denied, reason: Some(why.clone()), ..self },
+            None => self,
+        }
+    }
+
     fn registry(resource: &Resource, state: &State, listed: &Listed) -> Self {
         let name = resource.uuid().and_then(|uuid| listed.registry_name(uuid)).map(str::to_owned);
         Self { name, ..Self::new(resource, state) }
@@ -183,6 +199,7 @@ impl Totals {
                 Status::Present => totals.present += 1,
                 Status::Missing => totals.missing += 1,
                 Status::Damaged => totals.damaged += 1,
+                Status::Denied => totals.denied += 1,
             }
             totals.bytes = totals.bytes.saturating_add(resource.bytes.unwrap_or_default());
         }

@@ -1,9 +1,11 @@
 //! Flags, and the environment variables that stand for them.
 
+use super::adopt::AdoptArgs;
 use super::bundle::BundleArgs;
 use super::check::CheckArgs;
 use super::doctor::DoctorArgs;
 use super::gc::GcArgs;
+use super::policy::PolicyArgs;
 use super::prewarm::PrewarmArgs;
 use super::registries::RegistriesArgs;
 use super::status::StatusArgs;
@@ -54,12 +56,16 @@ pub(super) enum Command {
     Serve(ServeArgs),
     /// Fetch the whole closure of manifests into the cache directory
     Prewarm(PrewarmArgs),
+    /// Take over depots that were filled by hand: what is what its name says is published
+    Adopt(AdoptArgs),
     /// Show, export or forget what clients asked for and was not here
     Misses(MissesArgs),
     /// Ask for packages by name, and export what this side has, lacks and wishes for
     Request(RequestArgs),
     /// Show the published registries; ask upstreams for new ones, go back, hold one where it is
     Registries(RegistriesArgs),
+    /// Show which rules there are, and what they come to for a package
+    Policy(PolicyArgs),
     /// Say whether manifests can be instantiated from this cache, asking nobody
     Check(CheckArgs),
     /// Say what is in this cache, and what was done to it
@@ -244,9 +250,11 @@ impl Command {
                 ..common
             },
             Self::Prewarm(args) => args.settings(common),
+            Self::Adopt(args) => args.settings(common),
             Self::Misses(args) => Settings { json: args.json, ..common },
             Self::Request(args) => args.settings(common),
             Self::Registries(args) => args.settings(common),
+            Self::Policy(args) => args.settings(common),
             Self::Check(args) => args.settings(common),
             Self::Status(args) => args.settings(common),
             Self::Gc(args) => args.settings(common),

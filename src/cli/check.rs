@@ -3,13 +3,15 @@
 use super::args::{some, switch};
 use super::progress::Bar;
 use super::table::{bytes, printable, table};
-use super::{Outcome, complain, default_jobs, open_existing_store, print, print_json};
+use super::{Outcome, complain, default_jobs, open_existing_store, print, print_json, runtime};
 use crate::check::{CheckedResource, Event, Finding, Report, Request, Status, check};
 use crate::closure::Selection;
 use crate::config::{Config, PrewarmSettings, Settings};
-use crate::mirror::limits;
+use crate::mirror::{Mirror, limits};
+use crate::store::Store;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckArgs {
@@ -55,7 +57,8 @@ pub(super) fn run(config: &Config, paths: Vec<PathBuf>) -> anyhow::Result<Outcom
     };
     let store = open_existing_store(config)?;
     let bar = Bar::new(0, "checking");
-    let report = check(&store, &limits(&config.limits), &request, &|event| match event {
+    let policy = policy(config, &store)?;
+    let report = check(&store, &limits(&config.limits), &request, policy.as_deref(), &|event| match event {
         Event::Planned(resources) => bar.set_total(resources as u64),
         Event::Looked(resource) => bar.step(&resource.to_string(), 0),
     })?;
@@ -67,6 +70,16 @@ pub(super) fn run(config: &Config, paths: Vec<PathBuf>) -> anyhow::Result<Outcom
         print(&text(&report))?;
     }
     Ok(if report.complete { Outcome::Complete } else { Outcome::Incomplete })
+}
+
+/// A mirror that knows the names of what is here, if there are rules to be held against them.
+fn policy(config: &Config, store: &Arc<Store>) -> anyhow::Result<Option<Arc<Mirror>>> {
+    let mirror = Arc::new(Mirror::new(Arc::clone(store), Vec::new(), config));
+    if mirror.policy().is_empty() {
+        return Ok(None);
+    }
+    runtime()?.block_on(mirror.know_names());
+    Ok(Some(mirror))
 }
 
 /// What a person wants to know: what is not fine and what to do. The rest is only counted.
@@ -97,6 +110,7 @@ fn row(resource: &CheckedResource) -> Vec<String> {
             Status::Present => "present",
             Status::Missing => "missing",
             Status::Damaged => "damaged",
+            Status::Denied => "denied",
         }
         .to_owned(),
         resource.kind.folder().to_owned(),
@@ -123,6 +137,7 @@ fn summary(report: &Report) -> String {
     for (count, what) in [
         (totals.missing, "missing"),
         (totals.damaged, "damaged"),
+        (totals.denied, "denied"),
         (report.problems.len(), "in the way"),
         (report.standard_libraries, "standard libraries"),
         (report.local_paths, "local paths"),

@@ -3,6 +3,7 @@
 //! Data goes to standard output, talk to standard error. Exit codes: 0 done and complete; 1 ran,
 //! but something is missing, failed or damaged; 2 wrong usage, or it could not even start.
 
+mod adopt;
 mod args;
 mod bundle;
 mod check;
@@ -13,6 +14,7 @@ mod docs;
 mod doctor;
 mod gc;
 mod misses;
+mod policy;
 mod prewarm;
 mod progress;
 mod registries;
@@ -77,11 +79,13 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
     match command {
         Command::Serve(_) => block_on(serve::run(&config)),
         Command::Prewarm(args) => block_on(prewarm::run(&config, args)),
+        Command::Adopt(args) => adopt::run(&config, &args),
         Command::Demo(args) => block_on(demo::run(config, args.exit, args.upstream_only)),
         Command::Check(args) => check::run(&config, args.paths),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
         Command::Request(args) => request::run(&config, args.action.unwrap_or_default()),
         Command::Registries(args) => block_on(registries::run(&config, args)),
+        Command::Policy(args) => policy::run(&config, args),
         Command::Verify(_) => verify::run(&config),
         Command::Bundle(args) => bundle::run(&config, args),
         Command::Gc(args) => gc::run(&config, args),

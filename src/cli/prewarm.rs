@@ -186,6 +186,7 @@ fn summary(report: &Report) -> String {
         (totals.cached, "here already"),
         (totals.planned, "planned"),
         (totals.failed, "failed"),
+        (totals.denied, "denied"),
         (report.unmirrorable.len(), "not mirrorable"),
         (report.standard_libraries, "standard libraries"),
         (report.local_paths, "local paths"),

@@ -40,6 +40,16 @@ pub enum Content {
     Request(Box<Request>),
 }
 
+impl Content {
+    /// The artifacts of a file that names only such.
+    pub fn artifacts(&self) -> Option<&[Artifact]> {
+        match self {
+            Self::Artifacts(artifacts) => Some(artifacts),
+            Self::Manifest(_) | Self::Misses(_) | Self::Request(_) => None,
+        }
+    }
+}
+
 /// Why a path gives no input. Each message names the file, and the line where there is one.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {

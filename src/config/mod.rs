@@ -5,13 +5,18 @@
 //! `airlock.example.toml` shows every key with its default and is held to this by a test.
 
 mod environment;
+mod policy;
+mod secret;
 mod settings;
 mod sources;
 
 pub use environment::GitEnvironment;
+pub use policy::{About, List, Lists, Policy, Rule, RuleError};
+pub use secret::{Credentials, Secret, SecretError};
 pub use settings::{
-    BundleSettings, FallbackSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PrewarmSettings,
-    RegistrySettings, RequestSettings, ServerSettings, Settings, Show, Span, UpstreamSettings, ViewSettings, When,
+    BundleSettings, FallbackSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PolicyListSettings,
+    PolicySettings, PrewarmSettings, RegistrySettings, RequestSettings, ServerSettings, Settings, Show, Span,
+    UpstreamSettings, ViewSettings, When,
 };
 pub use sources::{Fallback, GitRegistry, Proxy, TokenFrom, Upstream, without_credentials};
 
@@ -63,6 +68,8 @@ pub struct Config {
     pub view: View,
     /// For tarballs.
     pub limits: Limits,
+    /// What must not leak and what must not come in.
+    pub policy: Policy,
 }
 
 /// What prewarm takes.
@@ -180,6 +187,19 @@ pub enum ConfigError {
     /// Two registries that are one.
     #[error("[[registry]] {0} is there twice")]
     RegistryTwice(String),
+    /// A proxy that is no address.
+    #[error("{0:?} is not the address of an HTTP proxy: http://host:port, https://host:port or \"none\"")]
+    Proxy(String),
+    /// A rule of the policy that makes no sense.
+    #[error("{key}: {rule:?}: {problem}")]
+    Rule {
+        /// The key that it stands under.
+        key: &'static str,
+        /// As it was written.
+        rule: String,
+        /// What is wrong with it.
+        problem: RuleError,
+    },
     /// A bound that cannot work.
     #[error("{0}")]
     Bound(&'static str),
@@ -217,6 +237,7 @@ impl Config {
             mirror,
             view: View::new(flags.view, file.view, offline),
             limits: Limits::new(&file.limits),
+            policy: Policy::new(file.policy)?,
         };
         config.check()
     }
@@ -347,7 +368,7 @@ mod tests {
         let config = Config::new(flags, file("cache = 'file'\njobs = 3\n").unwrap()).unwrap();
         assert_eq!((config.cache, config.jobs), (PathBuf::from("flag"), Some(3)));
         assert_eq!(
-            config.upstreams.iter().map(|upstream| upstream.url.as_str()).collect::<Vec<_>>(),
+            config.upstreams.iter().map(|upstream| upstream.url.expose()).collect::<Vec<_>>(),
             [DEFAULT_UPSTREAM]
         );
     }
@@ -394,7 +415,7 @@ mod tests {
         let text = "upstream = ['pkg.example.org']";
         let config = Config::new(Settings::default(), file(text).unwrap()).unwrap();
         let [upstream] = &config.upstreams[..] else { panic!("{config:?}") };
-        assert_eq!((upstream.url.as_str(), upstream.public), ("https://pkg.example.org", true));
+        assert_eq!((upstream.url.expose(), upstream.public), ("https://pkg.example.org", true));
         assert_eq!(upstream.idle_timeout, config.mirror.idle_timeout);
         let text = "[[upstream]]\nurl = 'http://a:1'\npublic = false\nidle-timeout = '1m'\ntoken-env = 'T'\n\
                     client-certificate = 'c.pem'\nproxy = 'none'\n[[upstream]]\nurl = 'u:p@b'\n";
@@ -403,7 +424,33 @@ mod tests {
         assert_eq!((a.public, a.idle_timeout, &a.proxy), (false, Duration::from_mins(1), &Proxy::Direct));
         assert_eq!(a.token, Some(TokenFrom::Environment("T".to_owned())));
         assert_eq!(a.client_certificate, Some(("c.pem".into(), "c.pem".into())));
-        assert_eq!((b.url.as_str(), b.name.as_str()), ("https://u:p@b", "https://b"));
+        assert_eq!((b.url.expose(), b.name.as_str()), ("https://u:p@b", "https://b"));
+    }
+
+    #[test]
+    fn a_proxy_is_an_address() {
+        let proxy = |proxy: &str| {
+            let text = format!("[[upstream]]\nurl = 'h'\nproxy = '{proxy}'\n");
+            Config::new(Settings::default(), file(&text).unwrap()).map(|config| config.upstreams[0].proxy.clone())
+        };
+        for (text, url) in [("p:3128", "http://p:3128"), ("https://u:wo%2Frd@p:1/", "https://u:wo%2Frd@p:1")] {
+            let Proxy::Url(found) = proxy(text).unwrap() else { panic!("{text}") };
+            assert_eq!(found.expose(), url);
+        }
+        for bad in
+            ["", "socks5://u:word@p:1", "http://", "http://u:word@:1", "http://p/path", "p q", "http://u:w/word@p"]
+        {
+            let error = proxy(bad).unwrap_err();
+            assert!(matches!(error, ConfigError::Proxy(_)) && !error.to_string().contains("word"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_can_be_printed() {
+        let text = "[[upstream]]\nurl = 'https://u:word@h'\nproxy = 'http://u:word@p'\n\
+                    [[registry]]\ngit = 'https://u:word@h/R.git'\n";
+        let config = Config::new(Settings::default(), file(text).unwrap()).unwrap();
+        assert!(!format!("{config:?}").contains("word"), "{config:?}");
     }
 
     #[test]
@@ -427,6 +474,7 @@ mod tests {
             "[[upstream]]\nurl = 'h'\nconcurrency = 0",
             "[[upstream]]\nurl = 'h'\nclient-key = 'k'",
             "[[upstream]]\nurl = 'h'\ntoken-file = 'f'\ntoken-env = 'E'",
+            "[[upstream]]\nurl = 'https://u:p@h'\ntoken-env = 'E'",
         ] {
             assert!(
                 matches!(Config::new(Settings::default(), file(text).unwrap()), Err(ConfigError::Bound(_))),

@@ -47,6 +47,8 @@ pub struct Settings {
     pub view: ViewSettings,
     /// `[limits]`
     pub limits: LimitSettings,
+    /// `[policy]`
+    pub policy: PolicySettings,
 }
 
 /// A package server: an address, or `[[upstream]]`.
@@ -279,6 +281,36 @@ pub struct LimitSettings {
     pub unpacked: Option<ByteSize>,
     /// Unpacked bytes per packed byte.
     pub ratio: Option<u64>,
+}
+
+/// `[policy]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PolicySettings {
+    /// If not empty, nothing else is fetched or served.
+    pub allow: Option<Vec<String>>,
+    /// Neither fetched nor served.
+    pub deny: Option<Vec<String>>,
+    /// Asked of no public upstream.
+    pub private: Option<Vec<String>>,
+    /// How long a version must have been known here.
+    pub min_age: Option<Span>,
+    /// A manifest may name younger versions.
+    pub pins: Option<bool>,
+    /// `[policy.fetch]`
+    pub fetch: PolicyListSettings,
+    /// `[policy.serve]`
+    pub serve: PolicyListSettings,
+}
+
+/// `[policy.fetch]` and `[policy.serve]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PolicyListSettings {
+    /// If not empty, nothing else.
+    pub allow: Option<Vec<String>>,
+    /// Not these.
+    pub deny: Option<Vec<String>>,
 }
 
 /// What of the registries clients see.

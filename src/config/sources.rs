@@ -1,7 +1,8 @@
 //! Where missing resources may come from: package servers, private registries, fall-backs.
 
 use super::settings::{FallbackSettings, RegistrySettings, UpstreamSettings, When};
-use super::{ConfigError, Mirror, span_or};
+use super::{ConfigError, Mirror, Secret, span_or};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Upstream {
     /// With a scheme and without a trailing slash; a user and a password may stand in it.
-    pub url: String,
+    pub url: Secret,
     /// The same without them: what may be logged, written to the cache and shown.
     pub name: String,
     /// Whether anybody else runs it, so that private names must not be asked of it.
@@ -48,12 +49,12 @@ pub enum Proxy {
     Environment,
     /// None.
     Direct,
-    /// Through this one.
-    Url(String),
+    /// Through this one, in whose address a user and a password may stand.
+    Url(Secret),
 }
 
 /// A private registry from git.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct GitRegistry {
     /// The repository; a user and a password may stand in it.
     pub url: String,
@@ -98,8 +99,11 @@ impl Upstream {
         if settings.concurrency == Some(0) {
             return Err(ConfigError::Bound("the concurrency of an upstream must be at least 1"));
         }
+        if token.is_some() && url != name {
+            return Err(ConfigError::Bound("an upstream has a token, or a user and a password in its url, not both"));
+        }
         let upstream = Self {
-            url,
+            url: Secret::new(url),
             name,
             public: settings.public.unwrap_or(true),
             connect_timeout: span_or(settings.connect_timeout, bounds.connect_timeout),
@@ -108,11 +112,7 @@ impl Upstream {
             token,
             ca_file: settings.ca_file,
             client_certificate,
-            proxy: match settings.proxy {
-                None => Proxy::Environment,
-                Some(none) if none == "none" => Proxy::Direct,
-                Some(url) => Proxy::Url(url),
-            },
+            proxy: Proxy::from_settings(settings.proxy.as_deref())?,
             concurrency: settings.concurrency,
         };
         if [upstream.connect_timeout, upstream.first_byte_timeout, upstream.idle_timeout].iter().any(Duration::is_zero)
@@ -120,6 +120,32 @@ impl Upstream {
             return Err(ConfigError::Bound("a time-out must not be zero"));
         }
         Ok(upstream)
+    }
+}
+
+impl Proxy {
+    /// Without a scheme it is http, as in `HTTPS_PROXY`.
+    fn from_settings(text: Option<&str>) -> Result<Self, ConfigError> {
+        let Some(text) = text.map(str::trim) else { return Ok(Self::Environment) };
+        if text == "none" {
+            return Ok(Self::Direct);
+        }
+        let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
+        let rest = rest.trim_end_matches('/');
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        // In a password these stand as %2F and the like: an address that is read in two ways may
+        // send its end to some other host.
+        let plain = rest.bytes().all(|byte| byte.is_ascii_graphic()) && !rest.contains(['/', '?', '#', '\\']);
+        if !matches!(scheme, "http" | "https") || host.is_empty() || host.starts_with(':') || !plain {
+            return Err(ConfigError::Proxy(host.to_owned()));
+        }
+        Ok(Self::Url(Secret::new(format!("{scheme}://{rest}"))))
+    }
+}
+
+impl fmt::Debug for GitRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GitRegistry").field("name", &self.name).field("branch", &self.branch).finish_non_exhaustive()
     }
 }
 

@@ -64,9 +64,9 @@ impl ArtifactsToml {
         let (mut artifacts, mut problems) = (Vec::new(), Vec::new());
         for entry in entries(document.root()) {
             match entry.and_then(Entry::partly) {
-                Ok((artifact, problem)) => {
+                Ok((artifact, wrong)) => {
                     artifacts.push(artifact);
-                    problems.extend(problem);
+                    problems.extend(wrong);
                 }
                 Err(error) => problems.push(error),
             }
@@ -99,18 +99,25 @@ fn entries_of(value: Value<'_>) -> Result<Vec<Entry<'_>>, FormatError> {
     Ok(tables.map(|table| Entry { name, table, platform_specific: true }).collect())
 }
 
-impl Entry<'_> {
+impl<'d> Entry<'d> {
     fn whole(self) -> Result<Artifact, FormatError> {
         Ok(Artifact { downloads: self.downloads()?, ..self.artifact()? })
     }
 
-    /// The artifact, and what is wrong with the places to download it from.
-    fn partly(self) -> Result<(Artifact, Option<FormatError>), FormatError> {
-        let artifact = self.artifact()?;
-        Ok(match self.downloads() {
-            Ok(downloads) => (Artifact { downloads, ..artifact }, None),
-            Err(error) => (artifact, Some(error)),
-        })
+    /// The artifact with what is right of the places to download it from, and what is wrong with them.
+    fn partly(self) -> Result<(Artifact, Vec<FormatError>), FormatError> {
+        let mut artifact = self.artifact()?;
+        let (tables, mut problems) = match self.download_tables() {
+            Ok(tables) => (tables, Vec::new()),
+            Err(error) => (Vec::new(), vec![error]),
+        };
+        for table in tables {
+            match download(table) {
+                Ok(download) => artifact.downloads.push(download),
+                Err(error) => problems.push(error),
+            }
+        }
+        Ok((artifact, problems))
     }
 
     /// Without the places to download it from.
@@ -127,8 +134,11 @@ impl Entry<'_> {
     }
 
     fn downloads(self) -> Result<Vec<Download>, FormatError> {
-        let downloads = self.table.get("download").map(Value::tables).transpose()?.unwrap_or_default();
-        downloads.into_iter().map(download).collect()
+        self.download_tables()?.into_iter().map(download).collect()
+    }
+
+    fn download_tables(self) -> Result<Vec<Table<'d>>, FormatError> {
+        Ok(self.table.get("download").map(Value::tables).transpose()?.unwrap_or_default())
     }
 }
 

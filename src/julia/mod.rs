@@ -17,6 +17,7 @@ mod registry;
 mod registry_builder;
 mod registry_index;
 mod requirements;
+mod slug;
 pub mod stdlib;
 mod version;
 
@@ -33,4 +34,5 @@ pub use registry::{PackageEntry, PackageToml, RegistryToml, VersionEntry, parse_
 pub use registry_builder::{RegistryError, RegistryIndexBuilder};
 pub use registry_index::{RegisteredVersion, RegistryIndex};
 pub use requirements::{Requirement, julia_ranges, requirements};
+pub use slug::{SLUG_LENGTHS, version_slug};
 pub use version::{ParseVersionError, Version};

@@ -113,6 +113,12 @@ impl RegistryIndex {
         self.version_rows(uuid).iter().filter_map(|row| self.registered(row))
     }
 
+    /// The package and the tree of every version, those of one package together.
+    pub fn trees(&self) -> impl Iterator<Item = (Uuid, TreeHash)> {
+        let version = |row: &VersionRow| Some((self.packages.get(row.package as usize)?.uuid, row.tree));
+        self.versions.iter().filter_map(version)
+    }
+
     /// The tree of a version, yanked or not.
     pub fn lookup(&self, uuid: Uuid, version: &str) -> Option<TreeHash> {
         self.version_rows(uuid).iter().find(|row| self.text(row.version) == version).map(|row| row.tree)

@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use super::{Mirror, blocking, lock};
 use crate::fault;
 use crate::protocol::Resource;
-use crate::source::{Fault, Wanted};
+use crate::source::{Fault, Rank, Wanted};
 use crate::store::{Lock, Lookup, OpenFile, Stamp, StoreError};
 use std::fs::File;
 use std::sync::Arc;
@@ -54,20 +54,22 @@ impl Mirror {
         flight
     }
 
-    async fn obtain(&self, flight: &Flight, patience: Patience) -> Result<Landed, Refusal> {
+    async fn obtain(self: &Arc<Self>, flight: &Flight, patience: Patience) -> Result<Landed, Refusal> {
         if let Some(landed) = self.land_from_disk(flight).await? {
             return Ok(landed);
         }
         if self.sources.is_empty() {
             return Err(Refusal::Offline);
         }
+        let askable = self.askable(&flight.resource, &patience).await?;
         let place = self.fetches.acquire();
         let _place = within(patience.deadline(flight.started), place).await.ok_or_else(busy)?;
         let _lock = match self.lock_or_landed(flight, patience).await? {
             Ok(landed) => return Ok(landed),
             Err(lock) => lock,
         };
-        self.ask_sources(flight, patience).await
+        let asked = self.ask_sources(flight, &askable.sources, patience).await;
+        asked.map_err(|refusal| askable.explain(refusal))
     }
 
     /// What lies here under this name, verified now if it was not yet. What turns out to be wrong
@@ -82,7 +84,7 @@ impl Mirror {
         flight.begin(Arc::clone(&file), Some(stamp.size), stamp.size);
         let _place = self.verifications.acquire().await.map_err(|_| Refusal::Closing)?;
         let Some(damage) = self.verify_here(flight.resource, &file, stamp).await? else {
-            return Ok(Some(Landed { file, size: stamp.size }));
+            return Ok(Some(Landed { file, size: stamp.size, from: None }));
         };
         let (store, resource) = (Arc::clone(&self.store), flight.resource);
         if let Some(to) = blocking(move || store.quarantine(&resource, stamp)).await?? {
@@ -135,19 +137,42 @@ impl Mirror {
         if faults.is_empty() && !self.sources.is_empty() { Refusal::NotFound } else { Refusal::from_faults(faults) }
     }
 
-    /// Asks the sources in order, and again after a pause while that may help.
-    async fn ask_sources(&self, flight: &Flight, patience: Patience) -> Result<Landed, Refusal> {
-        let can_have = |source: &usize| self.can_have(*source, &flight.resource);
-        let asked = |source: &usize| patience.insists || self.memory.cooled(*source, &flight.resource).is_none();
-        let sources: Vec<_> = (0..self.sources.len()).filter(can_have).filter(asked).collect();
-        let skipped = (0..self.sources.len()).filter(can_have);
-        let skipped = skipped.filter_map(|source| self.memory.cooled(source, &flight.resource));
-        let skipped: Vec<_> = skipped.collect();
+    /// Asks those sources that may be asked in order. A fall-back is asked when nothing more can be
+    /// hoped for from the others: neither now nor, if there is time, a little later.
+    async fn ask_sources(
+        self: &Arc<Self>,
+        flight: &Flight,
+        askable: &[usize],
+        patience: Patience,
+    ) -> Result<Landed, Refusal> {
+        let is_fallback = |index: &usize| self.sources.get(*index).is_some_and(|it| it.rank() == Rank::Fallback);
+        let (fallbacks, servers) = askable.iter().copied().partition::<Vec<_>, _>(is_fallback);
+        let mut faults = Vec::new();
+        for sources in [servers, fallbacks] {
+            match self.ask_in_rounds(flight, &sources, patience).await? {
+                Ok(landed) => return Ok(landed),
+                Err(theirs) => faults.extend(theirs),
+            }
+        }
+        Err(self.verdict(&faults))
+    }
+
+    /// Asks some sources in order, and again after a pause while that may help.
+    async fn ask_in_rounds(
+        self: &Arc<Self>,
+        flight: &Flight,
+        sources: &[usize],
+        patience: Patience,
+    ) -> Result<Result<Landed, Vec<Fault>>, Refusal> {
+        let cooled = |source: &usize| self.memory.cooled(*source, &flight.resource);
+        let skipped: Vec<_> = sources.iter().filter_map(cooled).collect();
+        let asked = |source: &&usize| patience.insists || cooled(source).is_none();
+        let sources: Vec<_> = sources.iter().filter(asked).copied().collect();
         for round in 1.. {
             let mut faults = skipped.clone();
             for &source in &sources {
                 match self.ask_source(flight, source, patience).await {
-                    Ok(landed) => return Ok(landed),
+                    Ok(landed) => return Ok(Ok(landed)),
                     Err(Failed::Here(refusal)) => return Err(refusal),
                     Err(Failed::Source(fault)) if flight.is_committed() => return Err(Refusal::from_faults(&[fault])),
                     Err(Failed::Source(fault)) => faults.push(fault),
@@ -160,15 +185,18 @@ impl Mirror {
             let leaves = |deadline: Instant| deadline.saturating_duration_since(Instant::now()) <= pause;
             let late = pause > LONGEST_WAIT || patience.deadline(flight.started).is_some_and(leaves);
             if again.is_none() || round >= patience.attempts || late {
-                return Err(self.verdict(&faults));
+                return Ok(Err(faults));
             }
             tokio::time::sleep(pause).await;
         }
         Err(Refusal::Closing)
     }
 
-    async fn ask_source(&self, flight: &Flight, index: usize, patience: Patience) -> Result<Landed, Failed> {
+    async fn ask_source(self: &Arc<Self>, flight: &Flight, index: usize, patience: Patience) -> Result<Landed, Failed> {
         let Some(source) = self.sources.get(index) else { return Err(Fault::NotFound.into()) };
+        if source.rank() == Rank::Fallback {
+            return self.ask_fallback(flight, index, patience).await;
+        }
         let admission = if patience.insists { Admission::Free } else { self.memory.admits(index) };
         if admission == Admission::Refused {
             return Err(Fault::Connect("this upstream was out of reach a moment ago".to_owned()).into());
@@ -197,7 +225,7 @@ impl Drop for Probe<'_> {
 }
 
 fn landed(open: OpenFile) -> Landed {
-    Landed { file: Arc::new(open.file), size: open.stamp.size }
+    Landed { file: Arc::new(open.file), size: open.stamp.size, from: None }
 }
 
 fn busy() -> Refusal {

@@ -61,6 +61,8 @@ pub struct Landed {
     pub file: Arc<File>,
     /// Bytes.
     pub size: u64,
+    /// Which source it came from, if it was fetched just now.
+    pub from: Option<Arc<str>>,
 }
 
 /// What can be told to a client that waits.

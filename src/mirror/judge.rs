@@ -2,7 +2,7 @@
 
 use crate::julia::{Artifact, ArtifactsToml};
 use crate::protocol::{Kind, Resource, TreeHash};
-use crate::store::{Fact, HeldArtifact, Stamp};
+use crate::store::{Fact, HeldArtifact, Lookup, Stamp, Store, StoreError};
 use crate::tree::{Contents, KeptFile, Limits, TreeError, hash_tar_gz};
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 const TAGS: [&str; 4] = ["os", "arch", "libc", "call_abi"];
 
 /// The files of a package that name artifacts; Julia knows both names.
-fn names_artifacts(path: &str) -> bool {
+pub(super) fn names_artifacts(path: &str) -> bool {
     matches!(path.rsplit('/').next(), Some("Artifacts.toml" | "JuliaArtifacts.toml"))
 }
 
@@ -57,7 +57,7 @@ pub(super) fn held_artifacts(resource: &Resource, contents: &Contents) -> Vec<He
     held
 }
 
-fn read_artifacts(resource: &Resource, file: &KeptFile) -> Vec<Artifact> {
+pub(super) fn read_artifacts(resource: &Resource, file: &KeptFile) -> Vec<Artifact> {
     let Ok(text) = str::from_utf8(&file.contents) else {
         tracing::warn!(%resource, file = ?file.path, "not UTF-8");
         return Vec::new();
@@ -95,6 +95,27 @@ pub fn verify_reader(
     })?;
     judge(resource, &contents).map_err(Damage::Wrong)?;
     Ok((contents.strict, held_artifacts(resource, &contents)))
+}
+
+/// Whether a resource is here and what its name says. A file that is not goes out of sight.
+pub fn is_here(store: &Store, limits: &Limits, resource: &Resource) -> Result<bool, StoreError> {
+    let open = match store.look_up(resource)? {
+        Lookup::Absent => return Ok(false),
+        Lookup::Verified(..) => return Ok(true),
+        Lookup::Unverified(open) => open,
+    };
+    match verify_file(resource, &Arc::new(open.file), open.stamp, limits) {
+        Ok(fact) => {
+            store.remember(fact);
+            Ok(true)
+        }
+        Err(Damage::Wrong(why)) => {
+            tracing::warn!(%resource, "the file in the cache is set aside: {why}");
+            store.quarantine(resource, open.stamp)?;
+            Ok(false)
+        }
+        Err(Damage::Unreadable(error)) => Err(error.into()),
+    }
 }
 
 /// Reads a shared file from its start, wherever others are in it.

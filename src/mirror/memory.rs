@@ -5,6 +5,7 @@
 
 use crate::protocol::Resource;
 use crate::source::Fault;
+use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -20,9 +21,11 @@ const LONGEST: Duration = Duration::from_hours(1);
 /// Most resources that are remembered.
 const CAPACITY: usize = 100_000;
 
-/// The memory of one mirror. Sources go by their place in its order.
+/// The memory of one mirror. Sources go by their place in its order; fall-backs come after those that
+/// have a health.
 #[derive(Debug)]
 pub(super) struct Memory {
+    names: Vec<String>,
     cooldown: Duration,
     resources: Mutex<HashMap<(usize, Resource), Cooled>>,
     sources: Mutex<Vec<Health>>,
@@ -35,19 +38,34 @@ struct Cooled {
     fault: Fault,
 }
 
-/// The health of a source, for people.
+/// The health of a source, for people. The times are this machine's.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
     /// Connect failures or stalls in a row.
     pub unreachable: u32,
-    /// What went wrong last.
-    pub last_error: Option<String>,
-    /// Left alone until then.
+    /// What went wrong last, and when; that it does not have something is nothing wrong.
+    pub last_error: Option<(Timestamp, String)>,
+    /// When it last gave what it was asked for.
+    pub last_success: Option<Timestamp>,
+    /// Left alone until then, unless that is over.
     pub cooled_until: Option<Instant>,
+    /// Whether it was asked at all.
+    asked: bool,
     /// How often it was left alone since it was last reached.
     cooldowns: u32,
     /// Whether one request is finding out whether the source is back.
     probing: bool,
+}
+
+impl Health {
+    /// In one word or two.
+    pub const fn state(&self) -> &'static str {
+        match (self.cooled_until, self.asked) {
+            (Some(_), _) => "cooling down",
+            (None, true) => "up",
+            (None, false) => "never asked",
+        }
+    }
 }
 
 /// Whether a source may be asked.
@@ -62,12 +80,10 @@ pub(super) enum Admission {
 }
 
 impl Memory {
-    pub(super) fn new(sources: usize, cooldown: Duration) -> Self {
-        Self {
-            cooldown,
-            resources: Mutex::default(),
-            sources: Mutex::new(std::iter::repeat_with(Health::default).take(sources).collect()),
-        }
+    /// For sources of these names.
+    pub(super) fn new(names: Vec<String>, cooldown: Duration) -> Self {
+        let sources = names.iter().map(|_| Health::default()).collect();
+        Self { names, cooldown, resources: Mutex::default(), sources: Mutex::new(sources) }
     }
 
     /// The fault for which this resource is not asked of this source now.
@@ -94,7 +110,7 @@ impl Memory {
     /// The source answered, and well.
     pub(super) fn succeeded(&self, source: usize, resource: &Resource) {
         lock(&self.resources).remove(&(source, *resource));
-        self.reached(source);
+        self.reached(source, None);
     }
 
     /// The one request that was admitted as a probe has ended, whatever it found out.
@@ -106,27 +122,50 @@ impl Memory {
 
     /// The source failed for this resource.
     pub(super) fn failed(&self, source: usize, resource: &Resource, fault: &Fault) {
-        if fault.is_unreachable() {
-            self.unreached(source, fault);
-        } else {
-            self.reached(source);
-            self.cool(source, resource, fault);
+        match fault {
+            Fault::Busy(_) => {}
+            fault if fault.is_unreachable() => self.unreached(source, fault),
+            fault => {
+                self.reached(source, Some(fault));
+                self.cool(source, resource, fault);
+            }
+        }
+    }
+
+    /// What a listing came to.
+    pub(super) fn listed(&self, source: usize, fault: Option<&Fault>) {
+        match fault {
+            Some(Fault::Busy(_)) => {}
+            Some(fault) if fault.is_unreachable() => self.unreached(source, fault),
+            fault => self.reached(source, fault),
         }
     }
 
     /// The source was reached, whatever it said.
-    pub(super) fn reached(&self, source: usize) {
-        if let Some(health) = lock(&self.sources).get_mut(source) {
-            *health = Health::default();
+    fn reached(&self, source: usize, fault: Option<&Fault>) {
+        let mut sources = lock(&self.sources);
+        let Some(health) = sources.get_mut(source) else { return };
+        let now = Timestamp::now();
+        let (last_error, last_success) = match fault {
+            None => (health.last_error.take(), Some(now)),
+            Some(Fault::NotFound) => (health.last_error.take(), health.last_success),
+            Some(fault) => (Some((now, fault.to_string())), health.last_success),
+        };
+        let was_down = health.cooldowns > 0;
+        *health = Health { last_error, last_success, asked: true, ..Health::default() };
+        drop(sources);
+        if was_down {
+            tracing::info!(source = self.name(source), "is back");
         }
     }
 
     /// The source could not be reached.
-    pub(super) fn unreached(&self, source: usize, fault: &Fault) {
+    fn unreached(&self, source: usize, fault: &Fault) {
         let mut sources = lock(&self.sources);
         let Some(health) = sources.get_mut(source) else { return };
         health.unreachable += 1;
-        health.last_error = Some(fault.to_string());
+        health.asked = true;
+        health.last_error = Some((Timestamp::now(), fault.to_string()));
         // Whatever was under way when the source was cooled fails with it: that is one outage, not
         // a hundred, and must not make the next pause longer.
         let now = Instant::now();
@@ -135,10 +174,21 @@ impl Memory {
             let (first, longest) = SOURCE_COOLDOWN;
             health.cooled_until = Some(now + doubled(first, health.cooldowns, longest));
             health.cooldowns += 1;
+            let is_news = health.cooldowns == 1;
+            drop(sources);
+            // Said once: that it stays away is no news.
+            if is_news {
+                tracing::warn!(source = self.name(source), "out of reach, left alone for a while: {fault}");
+            }
         }
     }
 
-    fn cool(&self, source: usize, resource: &Resource, fault: &Fault) {
+    fn name(&self, source: usize) -> &str {
+        self.names.get(source).map_or("", String::as_str)
+    }
+
+    /// Leaves this resource alone at this source for a while.
+    pub(super) fn cool(&self, source: usize, resource: &Resource, fault: &Fault) {
         let mut resources = lock(&self.resources);
         let now = Instant::now();
         if resources.len() >= CAPACITY {
@@ -147,7 +197,9 @@ impl Memory {
         if resources.len() >= CAPACITY {
             resources.clear();
         }
-        let times = resources.get(&(source, *resource)).map_or(0, |cooled| cooled.times + 1);
+        // What is wrong with a token is put right by somebody, and then counts for everything at once.
+        let again = |cooled: &Cooled| if fault.is_refused() { 0 } else { cooled.times + 1 };
+        let times = resources.get(&(source, *resource)).map_or(0, again);
         let pause = doubled(self.cooldown, times, LONGEST).max(fault.retry_after().unwrap_or_default().min(LONGEST));
         resources.insert((source, *resource), Cooled { until: now + pause, times, fault: fault.clone() });
     }
@@ -180,13 +232,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
+    fn memory(sources: usize) -> Memory {
+        Memory::new(vec![String::new(); sources], Duration::from_mins(1))
+    }
+
     fn resource(digit: u8) -> Resource {
         Resource::Artifact { tree: crate::protocol::TreeHash::from_bytes([digit; 20]) }
     }
 
     #[test]
     fn a_404_cools_one_resource_at_one_source() {
-        let memory = Memory::new(2, Duration::from_mins(1));
+        let memory = memory(2);
         memory.failed(0, &resource(1), &Fault::NotFound);
         assert_eq!(memory.cooled(0, &resource(1)), Some(Fault::NotFound));
         assert_eq!((memory.cooled(1, &resource(1)), memory.cooled(0, &resource(2))), (None, None));
@@ -197,7 +253,7 @@ mod tests {
 
     #[test]
     fn only_repeated_silence_cools_a_source_and_any_answer_ends_it() {
-        let memory = Memory::new(1, Duration::from_mins(1));
+        let memory = memory(1);
         let dead = Fault::Connect("refused".into());
         for _ in 0..UNREACHABLE_AFTER {
             assert_eq!(memory.admits(0), Admission::Free);
@@ -219,7 +275,7 @@ mod tests {
 
     #[test]
     fn many_requests_that_fail_together_are_one_outage() {
-        let memory = Memory::new(1, Duration::from_mins(1));
+        let memory = memory(1);
         let dead = Fault::Connect("refused".into());
         (0..50).for_each(|_| memory.failed(0, &resource(1), &dead));
         let until = memory.health()[0].cooled_until.unwrap();
@@ -231,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_line_that_is_down_is_noticed_and_forgotten_when_it_is_up() {
-        let memory = Memory::new(1, Duration::from_mins(1));
+        let memory = memory(1);
         for _ in 0..CUT_OFF_AFTER {
             assert!(!memory.is_cut_off());
             memory.failed(0, &resource(1), &Fault::Stalled(Duration::ZERO));

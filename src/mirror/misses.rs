@@ -28,8 +28,17 @@ impl Mirror {
         let (first, name) = (jiff::Timestamp::now(), self.names.name(resource));
         let (name, version) = name.map_or((None, None), |name| (Some(name.name), name.version));
         tracing::info!(%resource, name, version, %reason, "miss: {refusal}");
-        let miss =
-            Miss { resource: *resource, name, version, reason, first, last: first, count: 1, client: client.clone() };
+        let miss = Miss {
+            resource: *resource,
+            name,
+            version,
+            reason,
+            detail: refusal.detail(),
+            first,
+            last: first,
+            count: 1,
+            client: client.clone(),
+        };
         let mut pending = lock(&self.misses.0);
         let room = pending.len() < GATHERED;
         match pending.entry(*resource) {

@@ -1,19 +1,24 @@
 //! The mirror: the only place where the cache directory and the sources meet.
 //!
 //! [`Mirror::get`] answers for the HTTP server, [`Mirror::fetch`] for prewarm. Below them there is
-//! one flight per resource (`flight.rs`, driven by `fetch.rs`), a memory of what failed lately
+//! one flight per resource (`flight.rs`, driven by `fetch.rs`), which ends with the places that
+//! registries and packages name (`fallback.rs`, `origins.rs`), a memory of what failed lately
 //! (`memory.rs`), the task that follows the registries (`registries.rs`, `private.rs`), the names of
 //! things for people (`names.rs`), the registries that list only what is here (`view.rs`), the ledger of misses
 //! (`misses.rs`), and what becomes of wishes (`wishes.rs`).
 
+mod artifacts;
 mod body;
+mod fallback;
 mod fetch;
 mod flight;
 mod judge;
 mod memory;
 mod misses;
 mod names;
+mod origins;
 mod patience;
+mod policy;
 mod private;
 mod receive;
 mod refusal;
@@ -26,10 +31,11 @@ mod writer;
 
 pub use body::read;
 pub use flight::{HOLD_BACK, Landed};
-pub use judge::{Damage, hold, verify_file, verify_reader};
+pub use judge::{Damage, hold, is_here, verify_file, verify_reader};
 pub use memory::Health;
 pub use names::{LoadError, Name, load_registry};
 pub use patience::Patience;
+pub use policy::Standing;
 pub use refusal::Refusal;
 pub use registries::{ListingAnswer, RegistryProblem};
 pub use steer::SteerError;
@@ -37,8 +43,9 @@ pub use view::Served;
 pub use wishes::{PackagesByName, WishState, WishStatus};
 
 use crate::config::Config;
+use crate::policy::{Act, Policy};
 use crate::protocol::Resource;
-use crate::source::Source;
+use crate::source::{Rank, Source};
 use crate::store::{Client, Lookup, OpenFile, Stamp, Store};
 use crate::tree::Limits;
 use bytes::Bytes;
@@ -49,6 +56,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -73,9 +81,15 @@ pub struct Mirror {
     verifications: Semaphore,
     hot: quick_cache::sync::Cache<Resource, Bytes, Weight>,
     names: names::Names,
+    origins: origins::Known,
+    fallback: crate::config::Fallback,
+    policy: Policy,
+    known: policy::Known,
     misses: misses::Pending,
     listings: watch::Sender<registries::Progress>,
     said: private::Said,
+    /// What could not be had of the registries when they were last asked for.
+    problems: Mutex<Vec<RegistryProblem>>,
     view: view::View,
     /// One search of the cache directory at a time.
     searching: tokio::sync::Mutex<()>,
@@ -106,6 +120,20 @@ pub struct Ask {
     pub spool: bool,
     /// Only the length is wanted.
     pub head: bool,
+    /// The client leaves after this long without a byte, and would rather have a refusal before.
+    pub wait: Option<Duration>,
+}
+
+/// A resource that is here now.
+#[derive(Clone, Debug)]
+pub struct Brought {
+    /// Its size.
+    pub bytes: u64,
+    /// Whether it was here already.
+    pub was_here: bool,
+    /// Which source it came from, if this process fetched it: the name of a server, or the address
+    /// of a fall-back.
+    pub from: Option<Arc<str>>,
 }
 
 /// A resource that can be given.
@@ -141,14 +169,22 @@ impl Mirror {
     /// Opens a mirror without the tasks of a server: nothing happens unless it is asked for.
     pub fn new(store: Arc<Store>, mut sources: Vec<Arc<dyn Source>>, config: &Config) -> Self {
         sources.sort_by_key(|source| source.rank());
+        let with_health = sources.iter().filter(|source| source.rank() != Rank::Fallback).count();
         let hot = quick_cache::sync::Cache::with_weighter(
             usize::try_from(config.server.hot_memory / 4096).unwrap_or(1024).max(16),
             config.server.hot_memory,
             Weight,
         );
         Self {
-            memory: memory::Memory::new(sources.len(), config.mirror.cooldown),
+            memory: memory::Memory::new(
+                names_of(sources.get(..with_health).unwrap_or_default()),
+                config.mirror.cooldown,
+            ),
             names: names::Names::default(),
+            origins: origins::Known::default(),
+            fallback: config.fallback,
+            policy: Policy::new(config.policy.clone()),
+            known: policy::Known::default(),
             misses: misses::Pending::default(),
             limits: limits(&config.limits),
             bounds: config.mirror.clone(),
@@ -158,6 +194,7 @@ impl Mirror {
             hot,
             listings: watch::Sender::default(),
             said: private::Said::default(),
+            problems: Mutex::default(),
             view: view::View::new(config),
             searching: tokio::sync::Mutex::default(),
             counters: Counters::default(),
@@ -183,9 +220,9 @@ impl Mirror {
         self.sources.is_empty()
     }
 
-    /// The sources with their health, in order.
-    pub fn sources(&self) -> Vec<(String, memory::Health)> {
-        self.sources.iter().map(|source| source.name().to_owned()).zip(self.memory.health()).collect()
+    /// The sources with their health, in order; fall-backs are many places, so they have none.
+    pub fn sources(&self) -> Vec<(&dyn Source, Health)> {
+        self.sources.iter().map(AsRef::as_ref).zip(self.memory.health()).collect()
     }
 
     /// The limits for tarballs.
@@ -196,7 +233,11 @@ impl Mirror {
     /// Gives a resource to a client: from memory, from disk, or from a flight. A refusal has been
     /// written down as a miss when it is one.
     pub async fn get(self: &Arc<Self>, resource: &Resource, ask: &Ask) -> Result<Found, Refusal> {
-        let found = match self.try_hit(resource).await {
+        let hit = match self.permits(Act::Serve, resource).await {
+            Ok(()) => self.try_hit(resource).await,
+            Err(denied) => Err(denied),
+        };
+        let found = match hit {
             Ok(Some(hit)) => {
                 self.counters.hits.fetch_add(1, Ordering::Relaxed);
                 return Ok(hit);
@@ -211,17 +252,24 @@ impl Mirror {
         found
     }
 
-    /// Brings a resource here, for prewarm. Returns its size and whether it was here already.
+    /// Brings a resource here. Returns its size and whether it was here already.
     pub async fn fetch(self: &Arc<Self>, resource: &Resource, patience: Patience) -> Result<(u64, bool), Refusal> {
+        let Brought { bytes, was_here, .. } = self.fetch_from(resource, patience).await?;
+        Ok((bytes, was_here))
+    }
+
+    /// The same, with where it came from.
+    pub async fn fetch_from(self: &Arc<Self>, resource: &Resource, patience: Patience) -> Result<Brought, Refusal> {
+        self.permits(Act::Fetch, resource).await?;
         let before = match self.look_up(resource).await? {
-            Lookup::Verified(open, _) => return Ok((open.stamp.size, true)),
+            Lookup::Verified(open, _) => return Ok(Brought { bytes: open.stamp.size, was_here: true, from: None }),
             Lookup::Unverified(open) => Some(open.stamp),
             Lookup::Absent => None,
         };
         let landed = self.fly(resource, patience).landed().await?;
         // A file that only had to be verified was here; a damaged one was replaced.
-        let here = before == Some(Stamp::of(&landed.file.metadata()?));
-        Ok((landed.size, here))
+        let was_here = before == Some(Stamp::of(&landed.file.metadata()?));
+        Ok(Brought { bytes: landed.size, was_here, from: landed.from })
     }
 
     /// Stops the tasks and writes down what is not written yet. Flights end where they are.
@@ -238,7 +286,7 @@ impl Mirror {
         }
         let Some(open) = self.look_up(resource).await?.verified() else { return Ok(None) };
         if open.stamp.size > SMALL {
-            return Ok(Some(Found::File(Landed { file: Arc::new(open.file), size: open.stamp.size })));
+            return Ok(Some(Found::File(Landed { file: Arc::new(open.file), size: open.stamp.size, from: None })));
         }
         let Some(body) = blocking(move || read_whole(&open)).await?? else { return Ok(None) };
         self.hot.insert(*resource, body.clone());
@@ -256,10 +304,10 @@ impl Mirror {
         }
         let flight = self.fly(resource, Patience::client(&self.bounds));
         if ask.head {
-            return self.in_time(flight.length()).await.map(Found::Length);
+            return self.in_time(ask.wait, flight.length()).await.map(Found::Length);
         }
         // To spool is to wait for the whole: the flight's own bounds see to it that bytes come.
-        let head = if ask.spool { flight.head(true).await } else { self.in_time(flight.head(false)).await };
+        let head = if ask.spool { flight.head(true).await } else { self.in_time(ask.wait, flight.head(false)).await };
         Ok(match head? {
             Head::Landed(landed) => Found::File(landed),
             Head::Streaming(length) => Found::Streaming(length, body::follow(&flight).boxed()),
@@ -268,14 +316,23 @@ impl Mirror {
 
     /// No client is kept waiting for longer than this, whatever its flight waits for: a source may
     /// send a head and then nothing, and the flight may be one of a prewarm, which has time.
-    async fn in_time<T>(&self, waits: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
-        let late = |_| Err(Refusal::Slow(format!("no byte for {:?}", self.bounds.silence)));
-        tokio::time::timeout(self.bounds.silence, waits).await.unwrap_or_else(late)
+    async fn in_time<T>(
+        &self,
+        wait: Option<Duration>,
+        waits: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        let bound = self.bounds.silence.min(wait.unwrap_or(Duration::MAX));
+        let late = |_| Err(Refusal::Slow(format!("no byte for {bound:?}")));
+        tokio::time::timeout(bound, waits).await.unwrap_or_else(late)
     }
 
     /// Brings a resource here for a client that needs all of it before it can be answered.
     pub async fn get_whole(self: &Arc<Self>, resource: &Resource, client: &Client) -> Result<(), Refusal> {
-        let fetched = self.in_time(self.fetch(resource, Patience::client(&self.bounds))).await;
+        let permitted = self.permits(Act::Serve, resource).await;
+        let fetched = match permitted {
+            Ok(()) => self.in_time(None, self.fetch(resource, Patience::client(&self.bounds))).await,
+            Err(denied) => Err(denied),
+        };
         fetched.map(drop).inspect_err(|refusal| self.refused(resource, refusal, client))
     }
 
@@ -284,10 +341,13 @@ impl Mirror {
         if lock(&self.flights).contains_key(resource) || self.store.serves(resource) {
             return None;
         }
-        let asked = (0..self.sources.len()).filter(|source| self.can_have(*source, resource));
-        let faults = asked.map(|source| self.memory.cooled(source, resource));
+        let askable = match self.askable_now(resource, &Patience::client(&self.bounds))? {
+            Ok(askable) => askable,
+            Err(refusal) => return Some(refusal),
+        };
+        let faults = askable.sources.iter().map(|source| self.memory.cooled(*source, resource));
         let faults = faults.collect::<Option<Vec<_>>>()?;
-        Some(self.verdict(&faults))
+        Some(askable.explain(self.verdict(&faults)))
     }
 }
 
@@ -313,18 +373,16 @@ fn read_whole(open: &OpenFile) -> io::Result<Option<Bytes>> {
 
 /// The limits of the configuration, and the defaults of the rest.
 pub fn limits(limits: &crate::config::Limits) -> Limits {
-    Limits {
-        entries: limits.entries,
-        path_bytes: usize::try_from(limits.path).unwrap_or(usize::MAX),
-        unpacked_bytes: limits.unpacked,
-        ratio: limits.ratio,
-        ..Limits::default()
-    }
+    Limits::from(limits)
 }
 
 /// Runs blocking work away from the async threads: the one way to do so.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)
+}
+
+fn names_of(sources: &[Arc<dyn Source>]) -> Vec<String> {
+    sources.iter().map(|source| source.name().to_owned()).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

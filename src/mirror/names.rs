@@ -1,13 +1,14 @@
 //! The names of things, for people: which package and version a tree hash is, as far as a registry
 //! here knows. Loaded in the background; until then hashes stay hashes.
 
+use super::artifacts::Artifacts;
 use super::{Mirror, blocking, lock};
 use crate::julia::RegistryIndexBuilder;
 use crate::julia::{RegistryError, RegistryIndex};
 use crate::protocol::{Flavor, Resource, TreeHash, Uuid};
 use crate::store::{FactsRead, HeldArtifact, Lookup, Store, StoreError};
 use crate::tree::{Limits, TreeError, visit_files};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 /// What a resource is called.
@@ -22,7 +23,7 @@ pub struct Name {
 #[derive(Debug, Default)]
 pub(super) struct Names {
     registries: Mutex<BTreeMap<Uuid, (TreeHash, Arc<RegistryIndex>)>>,
-    artifacts: Mutex<HashMap<TreeHash, Box<str>>>,
+    artifacts: Mutex<Artifacts>,
     /// The facts that `artifacts` knows. Reading all of a large cache's costs seconds.
     read: Mutex<FactsRead>,
 }
@@ -40,7 +41,14 @@ impl Names {
                 Some(Name { name: index.name(uuid)?.to_owned(), version })
             }),
             Resource::Artifact { tree } => {
-                let name = lock(&self.artifacts).get(&tree)?.to_string();
+                let (name, package) = {
+                    let artifacts = lock(&self.artifacts);
+                    let (name, package) = artifacts.name(tree)?;
+                    (name.to_owned(), package)
+                };
+                let owner = package.and_then(|package| self.name(&package));
+                let owner = owner.filter(|owner| owner.name != name);
+                let name = owner.map_or_else(|| name.clone(), |owner| format!("{name} of {}", owner.name));
                 Some(Name { name, version: None })
             }
         }
@@ -48,21 +56,33 @@ impl Names {
 
     /// The artifacts that a package names.
     pub(super) fn learn_artifacts(&self, resource: &Resource, held: &[HeldArtifact]) {
-        let owner = match resource {
-            Resource::Package { .. } if !held.is_empty() => self.name(resource),
-            _ => None,
-        };
-        let mut artifacts = lock(&self.artifacts);
-        for artifact in held {
-            let name = match &owner {
-                Some(owner) if owner.name != artifact.name => format!("{} of {}", artifact.name, owner.name),
-                _ => artifact.name.clone(),
-            };
-            artifacts.insert(artifact.tree, name.into());
-        }
+        lock(&self.artifacts).learn(resource, held);
     }
 
-    fn loaded(&self, uuid: Uuid) -> Option<TreeHash> {
+    /// The packages that name an artifact: of each, one version.
+    pub(super) fn packages_with(&self, artifact: TreeHash) -> Vec<Resource> {
+        lock(&self.artifacts).packages(artifact)
+    }
+
+    /// The published registries that are loaded.
+    pub(super) fn published(&self) -> Vec<(Resource, Arc<RegistryIndex>)> {
+        let registries = lock(&self.registries);
+        let published = registries
+            .iter()
+            .map(|(&uuid, (tree, index))| (Resource::Registry { uuid, tree: *tree }, Arc::clone(index)));
+        published.collect()
+    }
+
+    pub(super) fn registry_name(&self, uuid: Uuid) -> Option<Arc<str>> {
+        lock(&self.registries).get(&uuid).map(|(_, index)| index.registry_name().into())
+    }
+
+    /// The packages here that name an artifact.
+    pub(super) fn owners(&self, artifact: TreeHash) -> Vec<Uuid> {
+        self.packages_with(artifact).iter().filter_map(Resource::uuid).collect()
+    }
+
+    pub(super) fn loaded(&self, uuid: Uuid) -> Option<TreeHash> {
         lock(&self.registries).get(&uuid).map(|(tree, _)| *tree)
     }
 }
@@ -88,21 +108,21 @@ impl Mirror {
         }
     }
 
-    fn load_names_blocking(&self) -> std::io::Result<()> {
+    pub(super) fn load_names_blocking(&self) -> std::io::Result<()> {
         for flavor in [Flavor::Plain, Flavor::Conservative, Flavor::Eager] {
             let listing = self.store.listing(flavor).map_err(std::io::Error::other)?.unwrap_or_default();
             for registry in listing.iter().filter(|registry| self.names.loaded(registry.uuid) != Some(registry.tree)) {
                 match load_registry(&self.store, &registry.into(), &self.limits) {
                     Ok(index) => {
+                        self.see(&index);
                         let entry = (registry.tree, Arc::new(index));
                         lock(&self.names.registries).insert(registry.uuid, entry);
-                        // It may name packages whose artifacts had no owner so far.
-                        *lock(&self.names.read) = FactsRead::default();
                     }
                     Err(error) => tracing::warn!(registry = %registry.uuid, "cannot be read: {error}"),
                 }
             }
         }
+        self.know_blocking();
         let learn = |fact: &crate::store::Fact| self.names.learn_artifacts(&fact.resource, &fact.artifacts);
         let mut read = lock(&self.names.read);
         self.store.for_each_fact_since(&mut read, learn).map_err(std::io::Error::other)

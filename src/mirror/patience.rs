@@ -1,6 +1,6 @@
 //! How hard a flight tries: a client leaves after 20 s of silence, a prewarm has time.
 
-use crate::config;
+use crate::config::{self, When};
 use crate::source::Fault;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -48,6 +48,15 @@ impl Patience {
 
     pub(super) fn deadline(&self, from: Instant) -> Option<Instant> {
         self.silence.map(|silence| from + silence)
+    }
+
+    /// Whether a fall-back may be asked: only who insists has the time of a prewarm.
+    pub(super) const fn allows(&self, when: When) -> bool {
+        match when {
+            When::Never => false,
+            When::Prewarm => self.insists,
+            When::Always => true,
+        }
     }
 
     /// The pause before a source is asked for its listing again, if it should be.

@@ -3,7 +3,7 @@
 
 use super::registries::{Offer, RegistryProblem};
 use super::{Mirror, Patience, blocking, lock};
-use crate::protocol::{Flavor, GENERAL, Listing, Resource, Uuid};
+use crate::protocol::{Flavor, GENERAL, Listing, Uuid};
 use crate::source::{Claim, Fault, Rank, Source};
 use crate::store::StoreError;
 use futures_util::future::join_all;
@@ -23,27 +23,18 @@ pub(super) struct Said(Mutex<BTreeSet<Uuid>>);
 pub(super) type PrivateListings = Vec<(usize, Result<Listing, Fault>)>;
 
 impl Mirror {
-    fn private_sources(&self) -> impl Iterator<Item = (usize, &Arc<dyn Source>)> {
+    fn private_with_place(&self) -> impl Iterator<Item = (usize, &Arc<dyn Source>)> {
         self.sources.iter().enumerate().filter(|(_, source)| source.rank() == Rank::Private)
-    }
-
-    /// Whether a source can have a resource at all: a private registry has nothing but its own, and
-    /// that it does not have the rest is no news.
-    pub(super) fn can_have(&self, source: usize, resource: &Resource) -> bool {
-        self.sources.get(source).is_some_and(|source| {
-            let claims = || resource.uuid().is_some_and(|uuid| source.claims(uuid) == Claim::Yes);
-            source.rank() != Rank::Private || claims()
-        })
     }
 
     /// Whether some private registry was never read, so that nobody knows what is its own.
     pub(super) fn has_unread(&self) -> bool {
-        self.private_sources().any(|(_, source)| source.claims(GENERAL) == Claim::Unread)
+        self.private_with_place().any(|(_, source)| source.claims(GENERAL) == Claim::Unread)
     }
 
     /// Asks all private registries what their branches say.
     pub(super) async fn ask_private(&self, patience: Patience) -> PrivateListings {
-        let asked = self.private_sources().map(|(index, source)| async move {
+        let asked = self.private_with_place().map(|(index, source)| async move {
             // It is the same for every flavor.
             (index, self.ask_listing(index, source.as_ref(), Flavor::Plain, patience).await)
         });
@@ -61,7 +52,7 @@ impl Mirror {
             let Some(source) = self.sources.get(index) else { continue };
             let name = source.name();
             let listing = match listing {
-                Ok(listing) => listing,
+                Ok(listing) => self.admitted(source.as_ref(), listing).await,
                 Err(fault) => {
                     problems.push(RegistryProblem::new(name, None, &fault));
                     continue;
@@ -113,7 +104,7 @@ impl Mirror {
     /// The uuids of private registries: what they claim now, and what they were when they could be
     /// read last.
     pub(super) async fn claimed(&self, listing: &Listing) -> BTreeSet<Uuid> {
-        let names: Vec<_> = self.private_sources().map(|(_, source)| source.name().to_owned()).collect();
+        let names: Vec<_> = self.private_with_place().map(|(_, source)| source.name().to_owned()).collect();
         if names.is_empty() {
             return BTreeSet::new();
         }
@@ -126,7 +117,7 @@ impl Mirror {
         });
         let logged: BTreeSet<_> = logged.await.unwrap_or_else(|error| Err(error.into())).unwrap_or_default();
         let is_claimed = |uuid: &Uuid| {
-            logged.contains(uuid) || self.private_sources().any(|(_, source)| source.claims(*uuid) == Claim::Yes)
+            logged.contains(uuid) || self.private_with_place().any(|(_, source)| source.claims(*uuid) == Claim::Yes)
         };
         listing.iter().map(|registry| registry.uuid).filter(is_claimed).collect()
     }

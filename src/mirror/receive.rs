@@ -73,7 +73,8 @@ impl Mirror {
         if landed.is_err() {
             flight.abandon();
         }
-        landed
+        let from = wanted.origins.address().unwrap_or_else(|| source.name().to_owned());
+        landed.map(|landed| Landed { from: Some(from.into()), ..landed })
     }
 
     async fn land(
@@ -171,7 +172,7 @@ impl Mirror {
         let size = file.metadata()?.len();
         self.names.learn_artifacts(&resource, &artifacts);
         blocking(move || store.publish(staged, &resource, contents.strict, &artifacts)).await??;
-        Ok(Landed { file, size })
+        Ok(Landed { file, size, from: None })
     }
 }
 

@@ -4,6 +4,9 @@ use crate::source::Fault;
 use crate::store::{Reason, StoreError};
 use std::io;
 
+/// Letters of a refusal that are written to the ledger of misses.
+const LONGEST_DETAIL: usize = 1000;
+
 /// Why a resource cannot be given. Everybody who waits for a flight gets the same one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -25,6 +28,12 @@ pub enum Refusal {
     /// What came, or what was here, is not what its name says.
     #[error("wrong content: {0}")]
     Content(String),
+    /// The policy of this mirror forbids it.
+    #[error("denied: {0}")]
+    Denied(String),
+    /// Only public upstreams are left to ask, and it is not for them to know of.
+    #[error("asked of no public upstream, and no other has it: {0}")]
+    Private(String),
     /// No room left in the cache directory.
     #[error("the disk of the cache is full")]
     Full,
@@ -44,26 +53,39 @@ impl Refusal {
             Self::NotFound | Self::Absent(_) => Some(Reason::NotFoundUpstream),
             Self::Upstream(_) | Self::Slow(_) => Some(Reason::UpstreamError),
             Self::Content(_) => Some(Reason::HashMismatch),
+            Self::Denied(_) | Self::Private(_) => Some(Reason::Denied),
             Self::Full | Self::Store(_) | Self::Closing => None,
         }
     }
 
+    /// More words than the reason itself, for the ledger of misses.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Self::Offline | Self::NotFound | Self::Full | Self::Store(_) | Self::Closing => None,
+            Self::Absent(_)
+            | Self::Denied(_)
+            | Self::Private(_)
+            | Self::Upstream(_)
+            | Self::Slow(_)
+            | Self::Content(_) => Some(self.to_string().chars().take(LONGEST_DETAIL).collect()),
+        }
+    }
+
     /// The verdict over all sources: what speaks most for asking again, or telling somebody, wins.
+    /// What fall-backs say is said beside it.
     pub(super) fn from_faults(faults: &[Fault]) -> Self {
-        let worst = faults.iter().max_by_key(|fault| match fault {
-            Fault::NotFound => 0,
-            Fault::Absent(_) => 1,
-            Fault::Connect(_) | Fault::Stalled(_) => 2,
-            Fault::Broken(_) | Fault::Status { .. } => 3,
-            Fault::Content(_) => 4,
-        });
-        match worst {
-            None => Self::Offline,
-            Some(Fault::NotFound) => Self::NotFound,
-            Some(Fault::Absent(words)) => Self::Absent(words.clone()),
-            Some(Fault::Content(detail)) => Self::Content(detail.clone()),
-            Some(fault @ Fault::Stalled(_)) => Self::Slow(fault.to_string()),
-            Some(fault) => Self::Upstream(fault.to_string()),
+        let Some(worst) = faults.iter().max_by_key(|fault| fault.weight()) else { return Self::Offline };
+        let says_more = |fault: &&Fault| matches!(fault, Fault::Absent(_) | Fault::Tried { .. });
+        let first = Some(worst).filter(|worst| !says_more(worst) && **worst != Fault::NotFound);
+        let words: Vec<_> = first.into_iter().chain(faults.iter().filter(says_more)).map(ToString::to_string).collect();
+        let words = words.join("; ");
+        let root = if let Fault::Tried { worst, .. } = worst { worst } else { worst };
+        match root {
+            Fault::NotFound | Fault::Absent(_) if words.is_empty() => Self::NotFound,
+            Fault::NotFound | Fault::Absent(_) => Self::Absent(words),
+            Fault::Content(_) => Self::Content(words),
+            Fault::Stalled(_) | Fault::Busy(_) => Self::Slow(words),
+            Fault::Connect(_) | Fault::Broken(_) | Fault::Status { .. } | Fault::Tried { .. } => Self::Upstream(words),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Registries: follow what the sources list, publish only forward, answer `/registries` at once.
 
 use super::private::FIRST_CLAIMS;
-use super::{Mirror, Patience, Refusal, blocking};
+use super::{Mirror, Patience, Refusal, blocking, lock};
+use crate::policy::Act;
 use crate::protocol::{Flavor, Listing, RegistryTree, Uuid};
 use crate::source::{Fault, Rank, Source};
 use crate::store::{DISK, Generation, Store, StoreError, is_rolled_back, is_superseded};
@@ -72,8 +73,15 @@ pub(super) struct Offer<'a> {
 
 impl Mirror {
     /// The listing to serve: from disk, at once. On a cache that has none yet it waits for the
-    /// first: a client that got an empty answer would go to GitHub.
-    pub async fn listing(self: &Arc<Self>, flavors: &[Flavor]) -> Result<ListingAnswer, Refusal> {
+    /// first: a client that got an empty answer would go to GitHub. No longer than `wait`, though.
+    pub async fn listing(
+        self: &Arc<Self>,
+        flavors: &[Flavor],
+        wait: Option<Duration>,
+    ) -> Result<ListingAnswer, Refusal> {
+        if !self.policy.is_silent(Act::Serve) {
+            self.know().await;
+        }
         let answer = self.listing_now(flavors).await?;
         if answer != ListingAnswer::Nothing || self.sources.is_empty() {
             return Ok(answer);
@@ -81,7 +89,7 @@ impl Mirror {
         let mut progress = self.listings.subscribe();
         // Woken by the first listing, not by the last: the other flavors and sources take longer.
         let first = progress.wait_for(|progress| progress.asked || progress.published > 0);
-        let _ = tokio::time::timeout(FIRST_LISTING, first).await;
+        let _ = tokio::time::timeout(FIRST_LISTING.min(wait.unwrap_or(FIRST_LISTING)), first).await;
         self.listing_now(flavors).await
     }
 
@@ -129,9 +137,7 @@ impl Mirror {
         self.listings.send_modify(|progress| progress.asked = true);
         problems.sort_unstable();
         problems.dedup();
-        for problem in &problems {
-            tracing::warn!("registries: {problem}");
-        }
+        self.log_problems(&problems);
         problems
     }
 
@@ -147,6 +153,7 @@ impl Mirror {
                 }
                 match self.ask_listing(index, source.as_ref(), flavor, patience).await {
                     Ok(listing) => {
+                        let listing = self.admitted(source.as_ref(), listing).await;
                         let listing = self.without_claimed(source.name(), listing).await;
                         let offer = Offer { flavor, source: source.name(), is_truth: false };
                         problems.extend(self.offer_all(offer, &listing, &mut settled, patience).await);
@@ -155,12 +162,24 @@ impl Mirror {
                     Err(fault) => {
                         problems.push(RegistryProblem::new(source.name(), None, &fault));
                         // Its other flavors would only take as long to fail.
-                        unreachable.extend(matches!(fault, Fault::Connect(_)).then_some(index));
+                        unreachable.extend(matches!(fault, Fault::Connect(_) | Fault::Busy(_)).then_some(index));
                     }
                 }
             }
         }
         problems
+    }
+
+    /// Says what is wrong once, however often it is found again.
+    fn log_problems(&self, problems: &[RegistryProblem]) {
+        let before = std::mem::replace(&mut *lock(&self.problems), problems.to_vec());
+        for problem in problems {
+            if before.contains(problem) {
+                tracing::debug!("registries, still: {problem}");
+            } else {
+                tracing::warn!("registries: {problem}");
+            }
+        }
     }
 
     /// Asks again where that may help, unless clients wait.
@@ -174,10 +193,7 @@ impl Mirror {
         let mut round = 1;
         loop {
             let listing = source.listing(flavor).await;
-            match &listing {
-                Err(fault) if fault.is_unreachable() => self.memory.unreached(index, fault),
-                _ => self.memory.reached(index),
-            }
+            self.memory.listed(index, listing.as_ref().err());
             let pause = listing.as_ref().err().and_then(|fault| patience.pause_before_listing(round, fault));
             let Some(pause) = pause else { return listing };
             tokio::time::sleep(pause).await;
@@ -281,7 +297,7 @@ impl Mirror {
     }
 
     fn source_names(&self) -> Vec<String> {
-        self.sources.iter().map(|source| source.name().to_owned()).collect()
+        super::names_of(&self.sources)
     }
 }
 

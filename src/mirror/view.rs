@@ -8,9 +8,11 @@ use super::names::LoadError;
 use super::{Mirror, blocking, lock};
 use crate::config::{Config, Show};
 use crate::julia::{Here, KeptRegistry, Platforms, RegistryFiles};
-use crate::protocol::{Flavor, Kind, Listing, RegistryTree, Resource, TreeHash};
+use crate::protocol::{Flavor, Kind, Listing, RegistryTree, Resource, TreeHash, Uuid};
 use crate::store::{Derived, Fact, HeldArtifact, Lookup, Signature, Store, StoreError};
 use crate::tree::{TarEntry, WriteError, visit_files, write_tar_gz};
+use jiff::Timestamp;
+use std::cell::RefCell;
 use std::collections::hash_map::{Entry, HashMap};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -29,6 +31,8 @@ pub(super) struct View {
     default_platforms: Vec<String>,
     /// How the cache directory looked when it was searched last.
     seen: Mutex<Option<u64>>,
+    /// When the next version that is here, and was too young, is old enough.
+    ripens: Mutex<Option<Timestamp>>,
 }
 
 /// A registry as it is served.
@@ -58,7 +62,12 @@ impl View {
             platforms: config.view.platforms.clone(),
             default_platforms: config.prewarm.platforms.clone(),
             seen: Mutex::default(),
+            ripens: Mutex::default(),
         }
+    }
+
+    fn has_ripened(&self, now: Timestamp) -> bool {
+        lock(&self.ripens).is_some_and(|ripens| ripens <= now)
     }
 
     /// What is served now looks as the cache directory did then.
@@ -88,12 +97,13 @@ impl Mirror {
     /// A registry that could not be derived (yet) is listed in full: a client that finds it gone
     /// would go to GitHub.
     pub(super) fn served_listing(&self, flavor: Flavor) -> Result<Option<Listing>, StoreError> {
-        let full = self.store.listing(flavor)?;
+        let full = self.store.listing(flavor)?.map(|full| self.shown_listing(full));
         if !self.shows_available() {
-            return Ok(full);
+            return Ok(full.filter(|listing| !listing.is_empty()));
         }
         let mut listing = full.unwrap_or_default();
-        self.store.view_listing(flavor)?.iter().for_each(|derived| listing.set(derived));
+        let derived = self.shown_listing(self.store.view_listing(flavor)?);
+        derived.iter().for_each(|derived| listing.set(derived));
         Ok(Some(listing).filter(|listing| !listing.is_empty()))
     }
 
@@ -116,13 +126,13 @@ impl Mirror {
         });
     }
 
-    /// Searches the cache directory if it looks different from when it was searched last, or if a
-    /// derived registry is gone or damaged. Returns whether it did.
+    /// Searches the cache directory if it looks different from when it was searched last, if a derived
+    /// registry is gone or damaged, or if a version is old enough now. Returns whether it did.
     pub async fn look(self: &Arc<Self>) -> bool {
         let (store, seen) = (Arc::clone(&self.store), *lock(&self.view.seen));
         let looks = blocking(move || Ok::<_, StoreError>((store.signature()?.digest, store.is_view_whole()?)));
         let changed = match looks.await {
-            Ok(Ok((digest, is_whole))) => seen != Some(digest) || !is_whole,
+            Ok(Ok((digest, is_whole))) => seen != Some(digest) || !is_whole || self.view.has_ripened(Timestamp::now()),
             Ok(Err(error)) => {
                 tracing::error!("cannot look at the cache directory: {error}");
                 false
@@ -147,7 +157,12 @@ impl Mirror {
         if !self.shows_available() {
             return;
         }
-        self.verify_listed().await;
+        if self.policy.is_empty() {
+            self.verify_listed().await;
+        } else {
+            // What is hidden is told by names and ages, which this reads; it verifies what is listed too.
+            self.load_names().await;
+        }
         let mirror = Arc::clone(self);
         match blocking(move || mirror.build_view()).await {
             Ok(Ok(())) => {}
@@ -197,7 +212,7 @@ impl Mirror {
     /// Derives every registry that is listed and can be read, and puts its tarball in place.
     fn derive_all(&self, full: &[(Flavor, Listing)], known: &[Derived]) -> Result<Vec<Derived>, StoreError> {
         let listed: BTreeSet<_> = full.iter().flat_map(|(_, listing)| listing.iter()).collect();
-        let here = here(&self.store, &self.served_platforms()?)?;
+        let here = self.here()?;
         let (mut kept, mut needed) = (BTreeMap::new(), BTreeSet::new());
         for registry in listed {
             match self.keep(registry, &here) {
@@ -230,6 +245,21 @@ impl Mirror {
         Ok(all)
     }
 
+    /// What is here and may be shown. What is hidden for its age only is remembered by its day.
+    fn here(&self) -> Result<Here, StoreError> {
+        let young = RefCell::new(Vec::new());
+        let shows = |resource: &Resource| {
+            let shown = self.shows(resource);
+            if !shown {
+                young.borrow_mut().push(*resource);
+            }
+            shown
+        };
+        let here = here(&self.store, &self.served_platforms()?, shows)?;
+        *lock(&self.view.ripens) = self.ripens(&young.into_inner());
+        Ok(here)
+    }
+
     /// Reads a registry from its verified tarball, as far as it is about what is here.
     fn keep(&self, registry: RegistryTree, here: &Here) -> Result<KeptRegistry, LoadError> {
         let Lookup::Verified(open, _) = self.store.look_up_served(&registry.into())? else {
@@ -244,7 +274,7 @@ impl Mirror {
         &self,
         registry: RegistryTree,
         kept: KeptRegistry,
-        needed: &BTreeSet<crate::protocol::Uuid>,
+        needed: &BTreeSet<Uuid>,
     ) -> Result<Derived, ViewError> {
         let derived = kept.derive(needed).map_err(LoadError::from)?;
         for problem in &derived.problems {
@@ -260,7 +290,7 @@ impl Mirror {
             self.store.publish_derived(&staged, place)?;
         }
         Ok(Derived {
-            time: jiff::Timestamp::now(),
+            time: Timestamp::now(),
             uuid: registry.uuid,
             tree,
             from: registry.tree,
@@ -292,18 +322,24 @@ fn each_flavor(listing: impl Fn(Flavor) -> Result<Listing, StoreError>) -> Resul
 }
 
 /// The package versions that are here and verified, each with whether the artifacts that Pkg
-/// fetches when it installs it are too.
-fn here(store: &Store, platforms: &Platforms) -> Result<Here, StoreError> {
+/// fetches when it installs it are too; those that `shows` agrees to.
+fn here(store: &Store, platforms: &Platforms, shows: impl Fn(&Resource) -> bool) -> Result<Here, StoreError> {
     let mut here = Here::default();
     let mut artifacts = HashMap::<TreeHash, bool>::new();
     for package in store.resources(Kind::Package) {
         let package = package?;
         let (Resource::Package { uuid, tree }, Some(fact)) = (package, store.fact(&package)?) else { continue };
+        if !shows(&package) {
+            continue;
+        }
         let mut complete = true;
         for tree in needed_artifacts(&fact, platforms) {
             complete &= match artifacts.entry(tree) {
                 Entry::Occupied(known) => *known.get(),
-                Entry::Vacant(new) => *new.insert(store.fact(&Resource::Artifact { tree })?.is_some()),
+                Entry::Vacant(new) => {
+                    let artifact = Resource::Artifact { tree };
+                    *new.insert(store.fact(&artifact)?.is_some() && shows(&artifact))
+                }
             };
         }
         here.add(uuid, tree, complete);
@@ -337,8 +373,13 @@ mod tests {
 
     #[test]
     fn what_may_still_change_unseen_is_searched_again() {
-        let view =
-            View { show: Show::Available, platforms: None, default_platforms: Vec::new(), seen: Mutex::default() };
+        let view = View {
+            show: Show::Available,
+            platforms: None,
+            default_platforms: Vec::new(),
+            seen: Mutex::default(),
+            ripens: Mutex::default(),
+        };
         for (signature, seen) in [
             (Some(Signature { digest: 1, is_settled: true }), Some(1)),
             (Some(Signature { digest: 2, is_settled: false }), None),

@@ -10,7 +10,7 @@ use crate::julia::{Platforms, RegistryIndex, Version, stdlib};
 use crate::protocol::{Resource, TreeHash, Uuid};
 use crate::store::{RecordedWish, Store, StoreError};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,6 +26,8 @@ pub struct PackagesByName {
     registries: Vec<Arc<RegistryIndex>>,
     /// Positions in `registries` and uuids; different packages may share a name.
     packages: HashMap<Box<str>, Vec<(usize, Uuid)>>,
+    /// What is here and not shown to clients.
+    hidden: HashSet<Resource>,
 }
 
 /// What became of a wish.
@@ -77,7 +79,8 @@ impl Mirror {
             }
         }
         let platforms = self.served_platforms()?;
-        Ok(PackagesByName { store: Arc::clone(&self.store), platforms, registries, packages })
+        let hidden = self.hidden()?;
+        Ok(PackagesByName { store: Arc::clone(&self.store), platforms, registries, packages, hidden })
     }
 
     /// The wishes that are not fulfilled, at most `most`, the one asked for last first. Blocks.
@@ -104,7 +107,8 @@ impl PackagesByName {
         versions.sort_by(|a, b| b.0.cmp(&a.0));
         // What cannot be looked at is as good as absent: asking for it does no harm.
         let is_here = |(_, package): &&(Version, Resource)| {
-            is_complete(&self.store, package, &self.platforms).is_ok_and(|complete| complete)
+            let complete = is_complete(&self.store, package, &self.platforms).is_ok_and(|complete| complete);
+            complete && !self.hidden.contains(package)
         };
         let here = versions.iter().find(is_here).map(|(version, _)| version.to_string());
         let newest = versions.first().map(|(version, _)| version.to_string());

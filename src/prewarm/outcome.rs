@@ -14,6 +14,8 @@ pub enum Status {
     Fetched,
     /// It could not be had.
     Failed,
+    /// The policy denies it, or it is private and no source that may be asked has it.
+    Denied,
     /// It is wanted and not here: a dry run, or a run that was stopped.
     Planned,
 }
@@ -27,23 +29,25 @@ pub struct Outcome {
     pub bytes: Option<u64>,
     /// One line of words, where something is to be explained.
     pub reason: Option<String>,
+    /// Where it came from, if this run fetched it: a package server, a repository or an address.
+    pub from: Option<String>,
 }
 
 impl Outcome {
     /// It is here.
     pub fn here(bytes: u64, cached: bool) -> Self {
         let status = if cached { Status::Cached } else { Status::Fetched };
-        Self { status, bytes: Some(bytes), reason: None }
+        Self { status, bytes: Some(bytes), reason: None, from: None }
     }
 
     /// It could not be had.
     pub fn failed(reason: &str) -> Self {
-        Self { status: Status::Failed, bytes: None, reason: Some(one_line(reason)) }
+        Self { status: Status::Failed, bytes: None, reason: Some(one_line(reason)), from: None }
     }
 
     /// It is wanted, and nothing was done about it.
     pub const fn planned() -> Self {
-        Self { status: Status::Planned, bytes: None, reason: None }
+        Self { status: Status::Planned, bytes: None, reason: None, from: None }
     }
 
     /// The run was stopped before it was done.
@@ -54,6 +58,10 @@ impl Outcome {
 
 impl From<Refusal> for Outcome {
     fn from(refusal: Refusal) -> Self {
-        Self::failed(&refusal.to_string())
+        let status = match &refusal {
+            Refusal::Denied(_) | Refusal::Private(_) => Status::Denied,
+            _ => Status::Failed,
+        };
+        Self { status, ..Self::failed(&refusal.to_string()) }
     }
 }

@@ -13,7 +13,9 @@ use std::sync::Arc;
 pub(super) async fn refresh(mirror: &Arc<Mirror>, patience: Patience) -> Vec<RegistryReport> {
     let before = look(mirror, held).await;
     let problems = mirror.refresh_registries(patience).await;
-    let listed = look(mirror, listed).await;
+    let mut listed = look(mirror, listed).await;
+    // One that the policy denies is not asked for, so that it does not come is no failure.
+    listed.retain(|registry| mirror.takes(registry.uuid));
     let mut reports = Vec::new();
     for registry in &listed {
         let outcome = match mirror.fetch(&(*registry).into(), patience).await {

@@ -68,6 +68,8 @@ pub struct PackageReport {
     pub bytes: Option<u64>,
     /// In words, if it failed.
     pub reason: Option<String>,
+    /// Where it came from, if this run fetched it: a package server, a repository or an address.
+    pub from: Option<String>,
 }
 
 /// An artifact.
@@ -89,6 +91,8 @@ pub struct ArtifactReport {
     pub bytes: Option<u64>,
     /// In words, if it failed.
     pub reason: Option<String>,
+    /// Where it came from, if this run fetched it: a package server, a repository or an address.
+    pub from: Option<String>,
 }
 
 /// How many resources have which status, and the bytes of those that are here.
@@ -102,6 +106,8 @@ pub struct Totals {
     pub fetched: usize,
     /// Not to be had.
     pub failed: usize,
+    /// Denied by the policy.
+    pub denied: usize,
     /// Of all that is here now.
     pub bytes: u64,
 }
@@ -158,7 +164,7 @@ impl Report {
     /// read: it asks for no more.
     pub fn is_complete(&self) -> bool {
         let readable = self.inputs.iter().all(|input| input.error.is_none());
-        let here = self.totals.failed + self.totals.planned == 0;
+        let here = self.totals.failed + self.totals.denied + self.totals.planned == 0;
         let mirrorable = self.allow_unmirrorable || self.unmirrorable.is_empty();
         readable && (self.dry_run || (here && mirrorable))
     }
@@ -195,6 +201,7 @@ impl Totals {
             Status::Cached => self.cached += 1,
             Status::Fetched => self.fetched += 1,
             Status::Failed => self.failed += 1,
+            Status::Denied => self.denied += 1,
         }
         self.bytes = self.bytes.saturating_add(bytes.unwrap_or_default());
     }
@@ -202,13 +209,13 @@ impl Totals {
 
 impl RegistryReport {
     pub(super) fn new(RegistryTree { uuid, tree }: RegistryTree, outcome: Outcome) -> Self {
-        let Outcome { status, bytes, reason } = outcome;
+        let Outcome { status, bytes, reason, .. } = outcome;
         Self { uuid, tree: Some(tree), status, bytes, reason }
     }
 
     /// A registry of which no tree is known. It speaks for General: what every client wants.
     pub(super) fn unknown(outcome: Outcome) -> Self {
-        let Outcome { status, bytes, reason } = outcome;
+        let Outcome { status, bytes, reason, .. } = outcome;
         Self { uuid: GENERAL, tree: None, status, bytes, reason }
     }
 }
@@ -216,14 +223,14 @@ impl RegistryReport {
 impl PackageReport {
     fn new(at: &Resource, package: &WantedPackage, outcome: Outcome) -> Option<Self> {
         let WantedPackage { name, version } = package.clone();
-        let Outcome { status, bytes, reason } = outcome;
-        Some(Self { name, uuid: at.uuid()?, version, tree: at.tree(), status, bytes, reason })
+        let Outcome { status, bytes, reason, from } = outcome;
+        Some(Self { name, uuid: at.uuid()?, version, tree: at.tree(), status, bytes, reason, from })
     }
 }
 
 impl ArtifactReport {
     fn new(at: &Resource, artifact: &WantedArtifact, outcome: Outcome) -> Self {
-        let Outcome { status, bytes, reason } = outcome;
+        let Outcome { status, bytes, reason, from } = outcome;
         Self {
             tree: at.tree(),
             names: artifact.names.iter().cloned().collect(),
@@ -233,6 +240,7 @@ impl ArtifactReport {
             status,
             bytes,
             reason,
+            from,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::registries;
 use super::{Event, Outcome, Progress, RegistryReport, Report, Request, Status};
-use crate::closure::{Input, Plan, Selection, read_inputs};
+use crate::closure::{Content, Input, Plan, Selection, pinned_versions, read_inputs, said_names};
 use crate::fault;
 use crate::mirror::{Mirror, Patience, Refusal, blocking, verify_file};
 use crate::protocol::{Kind, Resource};
@@ -54,8 +54,16 @@ pub async fn run_inputs(
     registries: Vec<RegistryReport>,
     progress: &dyn Progress,
 ) -> Report {
+    for artifacts in inputs.iter().filter_map(|input| input.content.as_ref().ok()).filter_map(Content::artifacts) {
+        mirror.learn_downloads(artifacts);
+    }
     let selection = Selection { platforms: request.platforms.clone(), lazy: request.lazy };
     let plan = Plan::new(selection, inputs, mirror.registries());
+    // Before anything is asked for: private names are told by them.
+    mirror.learn_names(said_names(inputs));
+    if !request.dry_run {
+        remember_pins(&mirror, inputs).await;
+    }
     let how = if request.dry_run { How::Look } else { How::Fetch(Patience::prewarm(request.attempts)) };
     let mut work = Work { mirror, plan, progress, outcomes: HashMap::new(), opened: 0 };
     work.planned();
@@ -72,6 +80,15 @@ async fn remember_platforms(mirror: &Mirror, request: &Request) {
     let (store, names) = (Arc::clone(mirror.store()), request.platforms.names());
     if let Ok(Err(error)) = blocking(move || store.remember_platforms(&names)).await {
         tracing::warn!("the platforms cannot be remembered: {error}");
+    }
+}
+
+/// What manifests name is shown however young it is. That it cannot be written down must not keep
+/// anything from being fetched.
+async fn remember_pins(mirror: &Arc<Mirror>, inputs: &[Input]) {
+    let (pins, blocked) = (pinned_versions(inputs, &mirror.registries()), Arc::clone(mirror));
+    if let Ok(Err(error)) = blocking(move || blocked.pin_versions(&pins)).await {
+        tracing::warn!("what the manifests name cannot be remembered: {error}");
     }
 }
 
@@ -110,16 +127,25 @@ struct Work<'p> {
 impl Work<'_> {
     /// Goes through the plan, which grows while it does. May be dropped at any point.
     async fn all(&mut self, how: How, jobs: usize) {
-        let mut queue: VecDeque<_> = self.plan.resources().collect();
+        // Whether an artifact is private or denied goes by all the packages that name it.
+        let first_packages = self.mirror.is_guarded();
+        let waits = |it: &Resource| first_packages && it.kind() == Kind::Artifact;
+        let (mut waiting, mut queue): (VecDeque<_>, VecDeque<_>) = self.plan.resources().partition(waits);
         let mut running = FuturesUnordered::new();
         loop {
+            if queue.is_empty() && running.is_empty() {
+                queue.append(&mut waiting);
+            }
             while running.len() < jobs.max(1) {
                 let Some(resource) = queue.pop_front() else { break };
                 self.progress.event(&Event::Started { resource: &resource, name: &self.plan.label(&resource) });
                 running.push(obtain(Arc::clone(&self.mirror), resource, how));
             }
             let Some((resource, obtained)) = running.next().await else { return };
-            queue.extend(self.arrived(resource, obtained));
+            let new = self.arrived(resource, obtained).into_iter();
+            let (late, now): (Vec<_>, Vec<_>) = new.partition(waits);
+            waiting.extend(late);
+            queue.extend(now);
         }
     }
 
@@ -154,12 +180,13 @@ async fn obtain(mirror: Arc<Mirror>, resource: Resource, how: How) -> (Resource,
 }
 
 async fn fetch(mirror: &Arc<Mirror>, resource: Resource, patience: Patience) -> Result<Obtained, Refusal> {
-    let (bytes, cached) = mirror.fetch(&resource, patience).await?;
+    let brought = mirror.fetch_from(&resource, patience).await?;
     let artifacts = match resource.kind() {
         Kind::Package => Some(held_artifacts(mirror, resource).await?),
         Kind::Registry | Kind::Artifact => None,
     };
-    Ok(Obtained { outcome: Outcome::here(bytes, cached), artifacts })
+    let from = brought.from.map(|from| from.to_string());
+    Ok(Obtained { outcome: Outcome { from, ..Outcome::here(brought.bytes, brought.was_here) }, artifacts })
 }
 
 /// What a package that is here names. A package that is gone again, or changed, must not count as

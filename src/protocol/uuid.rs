@@ -17,10 +17,18 @@ pub struct ParseUuidError;
 pub const GENERAL: Uuid = Uuid(0x2333_8594_aafe_5451_b93e_139f_8190_9106);
 
 impl Uuid {
+    /// The uuid of nothing (RFC 9562, 5.9).
+    pub const NIL: Self = Self(0);
+
     /// From 16 random bytes: version 4 of RFC 9562.
     pub const fn from_random(bytes: [u8; 16]) -> Self {
         let random = u128::from_be_bytes(bytes);
         Self(random & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62)
+    }
+
+    /// As one number.
+    pub const fn as_u128(self) -> u128 {
+        self.0
     }
 
     /// Reads a uuid of either case, as hand-written TOML files may have it.

@@ -2,8 +2,9 @@
 
 use super::refusal;
 use super::routes::App;
-use crate::mirror::{Mirror, Refusal, Served, blocking};
+use crate::mirror::{Health, Mirror, Refusal, Served, blocking};
 use crate::protocol::{Flavor, Kind, RegistryTree, Resource, TreeHash, Uuid};
+use crate::source::Source;
 use crate::store::StoreError;
 use axum::Json;
 use axum::extract::State;
@@ -78,19 +79,11 @@ pub(super) async fn meta(State(app): State<App>) -> Response {
         Ok(registries) => registries,
         Err(refused) => return unreadable(&refused),
     };
-    let now = Instant::now();
-    let upstreams = app.mirror().sources().into_iter().map(|(url, health)| {
-        json!({
-            "url": url,
-            "failures_in_a_row": health.unreachable,
-            "last_error": health.last_error,
-            "cooling_down_seconds": health.cooled_until.map(|until| until.saturating_duration_since(now).as_secs()),
-        })
-    });
+    let sources = app.mirror().sources().into_iter().map(|(source, health)| source_status(source, &health));
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "mode": if app.mirror().is_offline() { "offline" } else { "online" },
-        "upstreams": upstreams.collect::<Vec<_>>(),
+        "sources": sources.collect::<Vec<_>>(),
         "registries": registries,
         "start_time": app.started(),
         "last_registry_update": registries.iter().filter_map(|registry| registry.published).max(),
@@ -98,6 +91,24 @@ pub(super) async fn meta(State(app): State<App>) -> Response {
         "pkgserver_url": app.config().server.url,
     }))
     .into_response()
+}
+
+/// A source as people want to know it. Times are UTC; `cooling_down_until` is
+/// null when the next request may find out whether it is back.
+fn source_status(source: &dyn Source, health: &Health) -> serde_json::Value {
+    let left = health.cooled_until.and_then(|until| until.checked_duration_since(Instant::now()));
+    let error = health.last_error.as_ref();
+    json!({
+        "name": source.name(),
+        "kind": source.rank().to_string(),
+        "public": source.is_public(),
+        "state": health.state(),
+        "cooling_down_until": left.and_then(|left| jiff::Timestamp::now().checked_add(left).ok()),
+        "failures_in_a_row": health.unreachable,
+        "last_error": error.map(|(_, error)| error),
+        "last_error_time": error.map(|(time, _)| time),
+        "last_success": health.last_success,
+    })
 }
 
 /// `/meta/stats`; the first four keys and the counts are `PkgServer`'s.
@@ -135,7 +146,11 @@ pub(super) async fn counts(app: &App) -> Result<[usize; 3], Refusal> {
 /// `/meta/misses`
 pub(super) async fn misses(State(app): State<App>) -> Response {
     match app.mirror().all_misses().await {
-        Ok(misses) => Json(json!({ "misses": misses })).into_response(),
+        Ok(mut misses) => {
+            // Where this mirror looked is not for every client to read.
+            misses.iter_mut().for_each(|miss| miss.detail = None);
+            Json(json!({ "misses": misses })).into_response()
+        }
         Err(refused) => unreadable(&refused),
     }
 }

@@ -10,7 +10,9 @@ use http::{StatusCode, header};
 /// The status of a refusal.
 pub(super) const fn status(refusal: &Refusal) -> StatusCode {
     match refusal {
-        Refusal::Offline | Refusal::NotFound | Refusal::Absent(_) => StatusCode::NOT_FOUND,
+        Refusal::Offline | Refusal::NotFound | Refusal::Absent(_) | Refusal::Denied(_) | Refusal::Private(_) => {
+            StatusCode::NOT_FOUND
+        }
         Refusal::Upstream(_) | Refusal::Content(_) => StatusCode::BAD_GATEWAY,
         Refusal::Slow(_) => StatusCode::GATEWAY_TIMEOUT,
         Refusal::Full => StatusCode::INSUFFICIENT_STORAGE,
@@ -35,6 +37,14 @@ fn advice(refusal: &Refusal) -> &'static str {
         }
         Refusal::Content(_) => {
             "is not served: what came does not have the tree hash in its name. It is on the list of misses now."
+        }
+        Refusal::Denied(_) => {
+            "is not given: the policy of this mirror denies it. `airlock policy explain` says there which rule does, \
+             its administrator can change that rule."
+        }
+        Refusal::Private(_) => {
+            "is not in this mirror. It is private, or may be, so no public upstream was asked for it: \
+             `airlock policy explain` says there why. It is on the list of misses now."
         }
         Refusal::Full => "could not be stored: the disk of the mirror is full. Please tell its administrator.",
         Refusal::Store(_) => "could not be read: the disk of the mirror failed. Please tell its administrator.",

@@ -14,6 +14,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, Version, request};
 use std::io;
 use std::ops::Range;
+use std::time::Duration;
 
 /// Resources never change.
 const CACHE_CONTROL: &str = "public, max-age=31536000, immutable";
@@ -25,11 +26,14 @@ pub(super) async fn respond(app: &App, resource: Resource, request: &request::Pa
         // HTTP/1.0 has no chunks, so without a length a short close looks like the end.
         spool: request.version < Version::HTTP_11,
         head: request.method == Method::HEAD,
+        wait: wait(&request.headers),
     };
     let etag = format!("\"{}\"", resource.tree());
     match app.mirror().get(&resource, &ask).await {
         Ok(Found::Memory(body)) => hit(request, &etag, body.len() as u64, |part| memory_part(&body, part)),
-        Ok(Found::File(Landed { file, size })) => hit(request, &etag, size, |part| Body::from_stream(read(file, part))),
+        Ok(Found::File(Landed { file, size, .. })) => {
+            hit(request, &etag, size, |part| Body::from_stream(read(file, part)))
+        }
         Ok(Found::Streaming(length, bytes)) => whole(&etag, length, Body::from_stream(bytes)),
         // An empty body would be taken for one of length 0, and that be said.
         Ok(Found::Length(length)) => whole(&etag, length, Body::from_stream(stream::empty::<io::Result<Bytes>>())),
@@ -49,6 +53,15 @@ pub(super) fn client(headers: &HeaderMap) -> Client {
         Some(value.chars().take(200).collect())
     };
     Client { julia: text("julia-version"), system: text("julia-system") }
+}
+
+/// How long a client waits for an answer (`Prefer: wait=7`, RFC 7240, 4.3), if it says: another
+/// airlock does, so that a slow upstream of this one is not taken for this one being down.
+pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
+    let lines = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = lines.flat_map(|line| line.split(','));
+    let seconds = preferences.find_map(|it| it.trim().strip_prefix("wait=")?.parse().ok());
+    seconds.filter(|&seconds| seconds > 0).map(Duration::from_secs)
 }
 
 /// A body of known size that can be read anywhere.

@@ -113,20 +113,20 @@ async fn registries(State(app): State<App>, headers: HeaderMap) -> Response {
     } else {
         [Flavor::Conservative, Flavor::Plain, Flavor::Eager]
     };
-    listing(&app, &flavors).await
+    listing(&app, &headers, &flavors).await
 }
 
-async fn registries_eager(State(app): State<App>) -> Response {
-    listing(&app, &[Flavor::Eager]).await
+async fn registries_eager(State(app): State<App>, headers: HeaderMap) -> Response {
+    listing(&app, &headers, &[Flavor::Eager]).await
 }
 
-async fn registries_conservative(State(app): State<App>) -> Response {
-    listing(&app, &[Flavor::Conservative]).await
+async fn registries_conservative(State(app): State<App>, headers: HeaderMap) -> Response {
+    listing(&app, &headers, &[Flavor::Conservative]).await
 }
 
-async fn listing(app: &App, flavors: &[Flavor]) -> Response {
+async fn listing(app: &App, request: &HeaderMap, flavors: &[Flavor]) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/plain"), (header::CACHE_CONTROL, "no-cache")];
-    match app.mirror().listing(flavors).await {
+    match app.mirror().listing(flavors, resource::wait(request)).await {
         Ok(ListingAnswer::Listing(listing)) => (headers, listing.to_string()).into_response(),
         Ok(ListingAnswer::NoFlavor) => (StatusCode::NOT_FOUND, headers, "no such flavor here\n").into_response(),
         Ok(ListingAnswer::Nothing) => {

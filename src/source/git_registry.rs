@@ -9,7 +9,7 @@ use super::{Answer, Claim, Fault, Rank, Resume, Source, Wanted};
 use crate::config;
 use crate::git::{BareClone, Bounds, Clones, GitError, Refs, Release, Trust, relative_url};
 use crate::julia::{PackageEntry, PackageToml, RegistryToml, VersionEntry, parse_versions};
-use crate::protocol::{Flavor, Listing, RegistryTree, Resource, TreeHash, Uuid};
+use crate::protocol::{Flavor, Kind, Listing, RegistryTree, Resource, TreeHash, Uuid};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -134,6 +134,10 @@ impl Source for GitRegistry {
             Some(known) if known.uuid == uuid || known.packages.contains_key(&uuid) => Claim::Yes,
             Some(_) => Claim::No,
         }
+    }
+
+    fn gives(&self, kind: Kind) -> bool {
+        kind != Kind::Artifact
     }
 
     /// What its branch says now, whatever the flavor.

@@ -1,17 +1,22 @@
-//! Where a missing resource may come from: private registries and package servers, behind one trait.
+//! Where a missing resource may come from: private registries, package servers, and the addresses
+//! that packages and registries name, behind one trait.
 //!
 //! A source only fetches. It never sees the cache directory and never judges content: the mirror
 //! verifies everything against the name that was asked for, whatever a redirect led to.
 
+mod download;
 mod git_registry;
+mod http_client;
 mod package_server;
 
+pub use download::Downloads;
 pub use git_registry::GitRegistry;
-pub use package_server::{ClientError, PackageServer};
+pub use http_client::ClientError;
+pub use package_server::PackageServer;
 
-use crate::config::Config;
+use crate::config::{Config, When, without_credentials};
 use crate::git::{Bounds, GitError};
-use crate::protocol::{Flavor, Listing, Resource, Uuid};
+use crate::protocol::{Flavor, Kind, Listing, Resource, Uuid};
 use crate::tree::Limits;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -49,19 +54,16 @@ pub fn all(config: &Config) -> Result<Vec<Arc<dyn Source>>, SourceError> {
     let mut sources = private_registries(config)?;
     let servers = PackageServer::all(&config.upstreams)?;
     sources.extend(servers.into_iter().map(|server| Arc::new(server) as Arc<dyn Source>));
+    if config.fallback.download != When::Never {
+        sources.push(Arc::new(Downloads::new(config)?));
+    }
     Ok(sources)
 }
 
 fn private_registries(config: &Config) -> Result<Vec<Arc<dyn Source>>, SourceError> {
     let mut registries: Vec<GitRegistry> = Vec::new();
     for registry in &config.registries {
-        let tree = Limits {
-            entries: config.limits.entries,
-            path_bytes: usize::try_from(config.limits.path).unwrap_or(usize::MAX),
-            unpacked_bytes: config.limits.unpacked,
-            ..Limits::default()
-        };
-        let bounds = Bounds { tree, ..Bounds::default() };
+        let bounds = Bounds { tree: Limits::from(&config.limits), ..Bounds::default() };
         let registry = GitRegistry::new(registry, &config.cache.join(".airlock/git"), bounds);
         let registry = registry.map_err(SourceError::Registry)?;
         let same = |one: &&GitRegistry| one.uuid().is_some() && one.uuid() == registry.uuid();
@@ -82,8 +84,18 @@ pub enum Rank {
     /// A package server.
     Server,
     /// Where packages and artifacts were before any package server had them. Needs the
-    /// [`Origins`] of what is wanted.
+    /// [`Origins`] of what is wanted, and is asked with one of them at a time.
     Fallback,
+}
+
+impl fmt::Display for Rank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Private => "private registry",
+            Self::Server => "package server",
+            Self::Fallback => "fall-back",
+        })
+    }
 }
 
 /// A resource with what is known of it.
@@ -109,6 +121,24 @@ pub struct Origins {
     pub repositories: Vec<Repository>,
     /// Of an artifact: the tarballs that it was made from.
     pub downloads: Vec<Download>,
+}
+
+impl Origins {
+    /// Each of them by itself, in order.
+    pub fn one_by_one(self) -> impl Iterator<Item = Self> {
+        let repositories = self.repositories.into_iter();
+        let repositories = repositories.map(|it| Self { repositories: vec![it], ..Self::default() });
+        let downloads = self.downloads.into_iter();
+        repositories.chain(downloads.map(|it| Self { downloads: vec![it], ..Self::default() }))
+    }
+
+    /// The address of the first, as it may be shown: without what may be a secret in it.
+    pub fn address(&self) -> Option<String> {
+        let repository = self.repositories.first().map(|it| it.url.as_str());
+        let url = repository.or_else(|| self.downloads.first().map(|it| it.url.as_str()))?;
+        let (address, _) = url.split_once(['?', '#']).unwrap_or((url, ""));
+        Some(without_credentials(address))
+    }
 }
 
 /// A repository with the sources of a package (`Package.toml`). Untrusted.
@@ -154,6 +184,11 @@ pub trait Source: Send + Sync + fmt::Debug {
 
     /// Whether anybody else runs it, so that private names must not be asked of it.
     fn is_public(&self) -> bool;
+
+    /// Whether it may have resources of this kind.
+    fn gives(&self, _kind: Kind) -> bool {
+        true
+    }
 
     /// Whether a registry or a package is its own, by its uuid; only a [`Rank::Private`] has any.
     /// What is its own is asked of no public source.
@@ -205,8 +240,11 @@ pub enum Fault {
     /// Connected, then silence.
     #[error("no byte for {0:?}")]
     Stalled(Duration),
+    /// As many requests as it may be sent at one time are under way: no fault of its own.
+    #[error("all {0} requests that it may be sent at one time are under way")]
+    Busy(usize),
     /// Any other status.
-    #[error("answered {status}")]
+    #[error("answered {status}{}", meaning(*status))]
     Status {
         /// The status.
         status: u16,
@@ -219,6 +257,14 @@ pub enum Fault {
     /// The bytes are not what was asked for.
     #[error("{0}")]
     Content(String),
+    /// Several places were tried.
+    #[error("{words}")]
+    Tried {
+        /// What each said, for people.
+        words: String,
+        /// What says most about asking again.
+        worst: Box<Self>,
+    },
 }
 
 impl Fault {
@@ -227,20 +273,52 @@ impl Fault {
         match self {
             Self::NotFound | Self::Absent(_) | Self::Content(_) => false,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
-            Self::Connect(_) | Self::Stalled(_) | Self::Broken(_) => true,
+            Self::Connect(_) | Self::Stalled(_) | Self::Broken(_) | Self::Busy(_) => true,
+            Self::Tried { worst, .. } => worst.is_passing(),
         }
     }
 
     /// Whether this speaks against the source as a whole, not only against one resource.
     pub const fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Connect(_) | Self::Stalled(_))
+        match self {
+            Self::Tried { worst, .. } => worst.is_unreachable(),
+            fault => matches!(fault, Self::Connect(_) | Self::Stalled(_)),
+        }
+    }
+
+    /// The more it says for asking again, or telling somebody, the higher.
+    pub const fn weight(&self) -> u8 {
+        match self {
+            Self::NotFound | Self::Absent(_) => 0,
+            Self::Connect(_) | Self::Stalled(_) | Self::Busy(_) => 1,
+            Self::Broken(_) | Self::Status { .. } => 2,
+            Self::Content(_) => 3,
+            Self::Tried { worst, .. } => worst.weight(),
+        }
+    }
+
+    /// Whether this speaks against what the source was shown, a token for example, and not against
+    /// the resource.
+    pub const fn is_refused(&self) -> bool {
+        matches!(self, Self::Status { status: 401 | 403 | 407, .. })
     }
 
     /// How long the source asked to be left alone.
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
+            Self::Tried { worst, .. } => worst.retry_after(),
             _ => None,
         }
+    }
+}
+
+/// What a status wants of whoever runs this mirror.
+const fn meaning(status: u16) -> &'static str {
+    match status {
+        401 => ": it wants a token, or another one",
+        403 => ": it does not let this mirror in, or not there",
+        407 => ": the proxy wants a user and a password",
+        _ => "",
     }
 }

@@ -1,40 +1,46 @@
 //! A package server as a source: `https://pkg.julialang.org`, another airlock, or a static copy of
 //! a cache directory.
 
+use super::http_client::{ClientError, cause, client, is_private};
 use super::{Answer, Fault, Rank, Resume, Source, Wanted};
-use crate::config::Upstream;
+use crate::config::{Secret, TokenFrom, Upstream};
 use crate::protocol::{Flavor, Listing, Resource};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt};
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Response, StatusCode};
-use std::error::Error as _;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Longest listing that is read, in bytes.
 const MAX_LISTING: usize = 1 << 20;
 
 /// A package server.
-#[derive(Debug)]
 pub struct PackageServer {
     /// With the user and password that may stand in it.
-    url: String,
+    url: Secret,
     /// Without them.
     name: String,
     is_public: bool,
     client: reqwest::Client,
+    token: Option<Token>,
+    /// Requests at one time, and how many; a request ends with its body.
+    places: Option<(Arc<Semaphore>, usize)>,
     first_byte_timeout: Duration,
     idle_timeout: Duration,
 }
 
-/// The HTTP client cannot be set up.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot set up the HTTP client: {0}")]
-pub struct ClientError(#[source] reqwest::Error);
+/// A bearer token, which may change while the process runs.
+struct Token {
+    from: TokenFrom,
+    now: Mutex<Secret>,
+}
 
 impl PackageServer {
-    /// The package servers of a configuration, in order.
+    /// The package servers of a configuration, in order. Reads their tokens and certificates.
     pub fn all(upstreams: &[Upstream]) -> Result<Vec<Self>, ClientError> {
         // A second call finds a provider in place, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -42,28 +48,47 @@ impl PackageServer {
     }
 
     fn new(upstream: &Upstream) -> Result<Self, ClientError> {
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("airlock/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(upstream.connect_timeout)
-            .default_headers(headers())
-            .build()
-            .map_err(ClientError)?;
+        let (client, token) = client(upstream)?;
+        let mut token = upstream.token.clone().zip(token).map(|(from, now)| Token { from, now: Mutex::new(now) });
+        if token.is_some() && !is_private(upstream) {
+            tracing::warn!(
+                source = upstream.name,
+                "its token is not sent: the way there is not https, so anybody on it could read the token"
+            );
+            token = None;
+        }
         Ok(Self {
             url: upstream.url.clone(),
             name: upstream.name.clone(),
             is_public: upstream.public,
             client,
+            token,
+            places: upstream.concurrency.map(|places| (Arc::new(Semaphore::new(places)), places)),
             first_byte_timeout: upstream.first_byte_timeout,
             idle_timeout: upstream.idle_timeout,
         })
     }
 
-    async fn get(&self, path: &str, headers: HeaderMap) -> Result<Response, Fault> {
-        let request = self.client.get(format!("{}{path}", self.url)).headers(headers).send();
-        let response = tokio::time::timeout(self.first_byte_timeout, request)
-            .await
-            .map_err(|_| Fault::Stalled(self.first_byte_timeout))?
-            .map_err(|error| fault(&error))?;
+    /// Waits for a place among the requests at one time. That it is not had is no fault of the
+    /// server's, so whoever waits must bound it.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let (places, _) = self.places.as_ref()?;
+        Arc::clone(places).acquire_owned().await.ok()
+    }
+
+    async fn get(&self, path: &str, mut headers: HeaderMap) -> Result<Response, Fault> {
+        headers.extend(wait_header(self.first_byte_timeout));
+        let token = self.token.as_ref().map(Token::now);
+        let response = self.send(path, headers.clone(), token.as_ref()).await?;
+        let response = match (&self.token, token) {
+            (Some(token), Some(sent)) if is_refused(response.status()) => {
+                match token.renewed(&self.name, &sent).await {
+                    Some(newer) => self.send(path, headers, Some(&newer)).await?,
+                    None => response,
+                }
+            }
+            _ => response,
+        };
         match response.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(Fault::NotFound),
@@ -71,10 +96,21 @@ impl PackageServer {
         }
     }
 
+    async fn send(&self, path: &str, headers: HeaderMap, token: Option<&Secret>) -> Result<Response, Fault> {
+        let mut request = self.client.get(format!("{}{path}", self.url.expose())).headers(headers);
+        if let Some(token) = token {
+            // Marked as sensitive by reqwest, and dropped by it where a redirect leads to another
+            // scheme, host or port.
+            request = request.bearer_auth(token.expose());
+        }
+        let sent = tokio::time::timeout(self.first_byte_timeout, request.send());
+        sent.await.map_err(|_| Fault::Stalled(self.first_byte_timeout))?.map_err(|error| fault(&error))
+    }
+
     async fn get_listing(&self, flavor: Flavor) -> Result<Listing, Fault> {
         let response = self.get(&format!("/{}", flavor.file_name()), HeaderMap::new()).await?;
         let mut text = Vec::new();
-        let mut body = self.body(response);
+        let mut body = self.body(response, None);
         while let Some(bytes) = body.next().await {
             text.extend_from_slice(&bytes?);
             if text.len() > MAX_LISTING {
@@ -85,6 +121,7 @@ impl PackageServer {
     }
 
     async fn get_resource(&self, resource: &Resource, resume: Option<&Resume>) -> Result<Answer, Fault> {
+        let place = self.place().await;
         let response = self.get(&resource.to_string(), resume.map(range_headers).unwrap_or_default()).await?;
         let etag = strong_etag(response.headers());
         let (start, length) = match (resume, response.status()) {
@@ -92,20 +129,54 @@ impl PackageServer {
             (_, StatusCode::OK) => (0, response.content_length()),
             (_, status) => return Err(Fault::Status { status: status.as_u16(), retry_after: None }),
         };
-        Ok(Answer { length, start, etag, body: self.body(response).boxed() })
+        Ok(Answer { length, start, etag, body: self.body(response, place) })
     }
 
-    /// The body, cut by the idle time-out.
-    fn body(&self, response: Response) -> stream::BoxStream<'static, Result<Bytes, Fault>> {
+    /// The body, cut by the idle time-out. It keeps its place until it ends.
+    fn body(
+        &self,
+        response: Response,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> stream::BoxStream<'static, Result<Bytes, Fault>> {
         let idle = self.idle_timeout;
-        stream::try_unfold(response, move |mut response| async move {
+        stream::try_unfold((response, place), move |(mut response, place)| async move {
             match tokio::time::timeout(idle, response.chunk()).await {
                 Err(_) => Err(Fault::Stalled(idle)),
                 Ok(Err(error)) => Err(fault(&error)),
-                Ok(Ok(chunk)) => Ok(chunk.map(|chunk| (chunk, response))),
+                Ok(Ok(chunk)) => Ok(chunk.map(|chunk| (chunk, (response, place)))),
             }
         })
         .boxed()
+    }
+}
+
+impl Token {
+    fn now(&self) -> Secret {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The token to try after `sent` was refused: another request's find, or what the file has now.
+    async fn renewed(&self, source: &str, sent: &Secret) -> Option<Secret> {
+        let now = self.now();
+        if now != *sent {
+            return Some(now);
+        }
+        let TokenFrom::File(_) = &self.from else { return None };
+        let from = self.from.clone();
+        let read = tokio::task::spawn_blocking(move || from.read()).await.ok()?;
+        let newer = read.inspect_err(|error| tracing::warn!(source, "its token cannot be read again: {error}")).ok()?;
+        if newer == *sent {
+            return None;
+        }
+        tracing::info!(source, "its token has changed in {}", self.from);
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&newer);
+        Some(newer)
+    }
+}
+
+impl fmt::Debug for PackageServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PackageServer").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -127,6 +198,9 @@ impl Source for PackageServer {
         // from being asked.
         let bound = self.first_byte_timeout.saturating_add(self.idle_timeout);
         async move {
+            let Ok(_place) = tokio::time::timeout(bound, self.place()).await else {
+                return Err(Fault::Busy(self.places.as_ref().map_or(0, |(_, places)| *places)));
+            };
             let listing = tokio::time::timeout(bound, self.get_listing(flavor)).await;
             listing.unwrap_or(Err(Fault::Stalled(bound)))
         }
@@ -136,15 +210,6 @@ impl Source for PackageServer {
     fn fetch<'a>(&'a self, wanted: &'a Wanted, resume: Option<&'a Resume>) -> BoxFuture<'a, Result<Answer, Fault>> {
         self.get_resource(&wanted.resource, resume).boxed()
     }
-}
-
-/// Ours alone: nothing that a client sent is passed on. Asking for gzip by name keeps official
-/// servers from redirecting to zstd.
-fn headers() -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::ACCEPT_ENCODING, header::HeaderValue::from_static("gzip"));
-    headers.insert("julia-pkg-protocol", header::HeaderValue::from_static("1.0"));
-    headers
 }
 
 fn range_headers(resume: &Resume) -> HeaderMap {
@@ -185,9 +250,19 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-fn fault(error: &reqwest::Error) -> Fault {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    let detail = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
+fn is_refused(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+/// How long this mirror waits (RFC 7240, 4.3), less what the way takes: another airlock then says
+/// in time that its own upstream is slow, and is not itself taken for one that does not answer.
+fn wait_header(first_byte_timeout: Duration) -> Option<(header::HeaderName, header::HeaderValue)> {
+    let wait = first_byte_timeout.as_secs().checked_sub(1).filter(|wait| *wait > 0)?;
+    Some((header::HeaderName::from_static("prefer"), format!("wait={wait}").parse().ok()?))
+}
+
+pub(super) fn fault(error: &reqwest::Error) -> Fault {
+    let detail = cause(error);
     if error.is_connect() { Fault::Connect(detail) } else { Fault::Broken(detail) }
 }
 

@@ -29,6 +29,8 @@ pub enum Action {
     Export,
     /// A bundle was imported.
     Import,
+    /// A depot was adopted.
+    Adopt,
     /// A request was exported.
     Request,
     /// Everything was hashed again.
@@ -37,6 +39,8 @@ pub enum Action {
     Gc,
     /// A registry was put back to another tree, pinned or unpinned.
     Registry,
+    /// All versions that are known were said to be old enough.
+    Policy,
 }
 
 impl Store {

@@ -1,4 +1,5 @@
-//! Append-only files of one JSON document on a line, which any number of processes may append to.
+//! Append-only files of lines, most of them one JSON document each, which any number of processes may
+//! append to.
 //!
 //! A line that cannot be read is passed over: a crash, or a later version, costs that line only.
 
@@ -44,9 +45,23 @@ pub(super) fn whole_lines(mut reader: impl BufRead) -> impl Iterator<Item = io::
     })
 }
 
-/// Appends lines in one write, so that two processes never mix theirs. A line that a crash cut
-/// short is closed first: it must not swallow the next.
+/// Appends lines in one write, so that two processes never mix theirs.
 pub(super) fn append_lines(path: &Path, values: &[impl Serialize]) -> Result<(), StoreError> {
+    let mut lines = Vec::new();
+    for value in values {
+        serde_json::to_writer(&mut lines, value).map_err(io::Error::from)?;
+        lines.push(b'\n');
+    }
+    append(path, &lines)
+}
+
+/// Appends lines of plain text in one write, each with its newline.
+pub(super) fn append_text(path: &Path, lines: &str) -> Result<(), StoreError> {
+    append(path, lines.as_bytes())
+}
+
+/// A line that a crash cut short is closed first: it must not swallow the next.
+fn append(path: &Path, new: &[u8]) -> Result<(), StoreError> {
     let mut file = fs::OpenOptions::new().create(true).append(true).read(true).open(path)?;
     let length = file.metadata()?.len();
     let mut last = [b'\n'];
@@ -54,9 +69,6 @@ pub(super) fn append_lines(path: &Path, values: &[impl Serialize]) -> Result<(),
         file.file().read_exact_at(&mut last, length - 1)?;
     }
     let mut lines = if last == *b"\n" { Vec::new() } else { vec![b'\n'] };
-    for value in values {
-        serde_json::to_writer(&mut lines, value).map_err(io::Error::from)?;
-        lines.push(b'\n');
-    }
+    lines.extend_from_slice(new);
     Ok(file.write_all(&lines)?)
 }

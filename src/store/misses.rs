@@ -69,6 +69,9 @@ pub struct Miss {
     pub version: Option<String>,
     /// Why, the last time.
     pub reason: Reason,
+    /// The same in words, where there is more to say than the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// First seen.
     pub first: jiff::Timestamp,
     /// Last seen.
@@ -162,6 +165,7 @@ mod tests {
             name: None,
             version: None,
             reason: Reason::Offline,
+            detail: None,
             first: time,
             last: time,
             count: 1,

@@ -13,6 +13,8 @@
 //!     wishes/            what people asked for by name
 //!     generations/       which registry trees were published, when, from where
 //!     view/              registries derived from those here, and the listings that name them
+//!     first-seen/        when each version of a registry was first seen here
+//!     pinned-versions    versions that manifests named, however young
 //!     platforms          whose artifacts prewarm was asked for
 //!     quarantine/        what failed verification at rest
 //!     site               a random uuid: which cache this is
@@ -31,12 +33,14 @@
 mod activity;
 mod bundles;
 mod facts;
+mod first_seen;
 mod generations;
 mod julias;
 mod lines;
 mod listings;
 mod lock;
 mod misses;
+mod pinned;
 mod platforms;
 mod publish;
 mod quarantine;
@@ -52,6 +56,7 @@ mod wishes;
 
 pub use activity::{Action, Activity};
 pub use facts::{Fact, FactsRead, HeldArtifact, Stamp};
+pub use first_seen::{FirstSeen, Seen};
 pub use generations::{DISK, Generation, PIN, ROLLBACK, is_rolled_back, is_superseded};
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
@@ -173,7 +178,7 @@ impl Store {
 
     fn open_as(root: &Path, take: fn(&Path) -> Result<Usage, StoreError>) -> Result<Self, StoreError> {
         let state = root.join(".airlock");
-        for folder in ["tmp", "locks", "facts", "misses", "wishes", "generations", "view", "quarantine"] {
+        for folder in ["tmp", "locks", "facts", "misses", "wishes", "generations", "view", "first-seen", "quarantine"] {
             fs::create_dir_all(state.join(folder))?;
         }
         check_format(root, &state.join("format"))?;

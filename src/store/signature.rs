@@ -12,7 +12,8 @@ use std::path::Path;
 /// nanoseconds: a folder that changed so lately may change again without looking different.
 const COARSE: i64 = 2_000_000_000;
 
-/// What the listings, the pins and the folders of registries, packages and artifacts look like. Files that
+/// What the listings, the pins, what was first seen when, and the folders of registries, packages and
+/// artifacts look like. Files that
 /// came or went change it; a file that was overwritten in place does not.
 #[derive(Clone, Copy, Debug)]
 pub struct Signature {
@@ -30,8 +31,11 @@ impl Store {
         for flavor in Flavor::ALL {
             signature.add(&self.root().join(flavor.file_name()), now)?;
         }
-        for file in [".airlock/platforms", super::listings::PINS] {
+        for file in [".airlock/platforms", super::listings::PINS, super::pinned::FILE] {
             signature.add(&self.root().join(file), now)?;
+        }
+        for entry in fs::read_dir(self.root().join(super::first_seen::FOLDER))? {
+            signature.add(&entry?.path(), now)?;
         }
         for kind in Kind::ALL {
             let folder = self.root().join(kind.folder());

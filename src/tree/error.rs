@@ -23,6 +23,23 @@ pub enum TreeError {
         #[source]
         source: io::Error,
     },
+    /// The body is no tarball of any kind from its first bytes on.
+    #[error("{found}, not a tarball")]
+    NotTarball {
+        /// What the first bytes look like.
+        found: &'static str,
+    },
+    /// The packed stream is damaged, cut short, followed by other bytes, or needs too much memory.
+    #[error("broken {packing} after {offset} unpacked bytes")]
+    Packing {
+        /// `bzip2` and its like.
+        packing: &'static str,
+        /// Unpacked bytes before the fault.
+        offset: u64,
+        /// What the decoder said.
+        #[source]
+        source: io::Error,
+    },
     /// The gzip stream is whole, but the tar archive in it stops within an entry.
     #[error("the tar archive is cut short at byte {offset}")]
     Cut {

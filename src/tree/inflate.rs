@@ -127,7 +127,7 @@ impl Read for Watched<'_> {
 }
 
 /// Names what a body that is not gzip looks like.
-fn guess(head: &[u8]) -> &'static str {
+pub(super) fn guess(head: &[u8]) -> &'static str {
     let text = head.trim_ascii_start();
     match head {
         [] => "empty",
@@ -142,6 +142,6 @@ fn guess(head: &[u8]) -> &'static str {
     }
 }
 
-fn is_tar(head: &[u8]) -> bool {
-    head.try_into().is_ok_and(|block: &[u8; BLOCK]| header::parse(block).is_ok())
+pub(super) fn is_tar(head: &[u8]) -> bool {
+    head.get(..BLOCK).unwrap_or_default().try_into().is_ok_and(|block: &[u8; BLOCK]| header::parse(block).is_ok())
 }

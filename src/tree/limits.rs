@@ -40,6 +40,19 @@ impl Default for Limits {
     }
 }
 
+/// The limits of the configuration, and the defaults of the rest.
+impl From<&crate::config::Limits> for Limits {
+    fn from(limits: &crate::config::Limits) -> Self {
+        Self {
+            entries: limits.entries,
+            path_bytes: usize::try_from(limits.path).unwrap_or(usize::MAX),
+            unpacked_bytes: limits.unpacked,
+            ratio: limits.ratio,
+            ..Self::default()
+        }
+    }
+}
+
 impl Limits {
     /// Checks the stream so far.
     pub(super) fn check_stream(&self, packed: u64, unpacked: u64) -> Result<(), TreeError> {

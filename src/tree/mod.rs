@@ -12,6 +12,7 @@ mod inflate;
 mod limits;
 mod nodes;
 mod object;
+mod repack;
 mod source;
 mod walk;
 mod write;
@@ -22,6 +23,7 @@ use std::thread;
 pub use error::TreeError;
 pub use header::{BLOCK as TAR_BLOCK, Header as TarHeader, parse as read_tar_header};
 pub use limits::Limits;
+pub use repack::{Packing, RepackError, repack};
 pub use write::{Hashes, TarEntry, TarGzWriter, WriteError, write_tar_gz};
 
 use crate::protocol::TreeHash;

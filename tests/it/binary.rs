@@ -79,6 +79,15 @@ impl Serving {
         }
     }
 
+    /// The lines of its log up to the one that has this in it.
+    pub(crate) async fn hears_up_to(&mut self, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line: &String| !line.contains(text)) {
+            lines.push(self.hears("").await);
+        }
+        lines
+    }
+
     /// Sends a signal and waits for the end.
     pub(crate) async fn stop(mut self, signal: rustix::process::Signal) -> std::process::ExitStatus {
         let pid = i32::try_from(self.child.id().unwrap()).unwrap();

@@ -86,7 +86,7 @@ impl Inside {
             allow_unmirrorable: false,
             jobs: 2,
         };
-        check(&Store::open(&self.cache()).unwrap(), &Limits::default(), &request, &|_| {}).unwrap()
+        check(&Store::open(&self.cache()).unwrap(), &Limits::default(), &request, None, &|_| {}).unwrap()
     }
 
     fn check_demo(&self) -> Report {

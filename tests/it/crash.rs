@@ -197,6 +197,27 @@ async fn killed_while_it_asks_or_exports_a_request_loses_nothing_and_leaves_no_h
     assert_eq!(airlock::exchange::Request::parse(&fs_err::read(&file).unwrap()).unwrap().wishes.len(), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_point_an_adoption_harms_nothing_and_goes_on() {
+    let passed = ["adopt.", "publish.", "facts.", "generations.", "listing."];
+    for point in POINTS.iter().filter(|point| passed.iter().any(|passed| point.starts_with(passed))) {
+        let carried = crate::adopt::Carried::demo();
+        let folder = carried.folder.path();
+        let mut adopt = command(folder);
+        adopt.args(["adopt", "depot"]).env("AIRLOCK_FAULT", point);
+        let killed = tokio::time::timeout(LONG, adopt.output()).await.unwrap().unwrap();
+        assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
+        assert_whole(&carried.cache(), point);
+        let again = run(folder, &["adopt", "depot"]).await;
+        assert!(again.status.success(), "{point}: {:?}", said(&again));
+        assert_whole(&carried.cache(), point);
+        let store = Store::open(&carried.cache()).unwrap();
+        assert_eq!(store.listing(Flavor::Plain).unwrap().unwrap().iter().count(), 1, "{point}");
+        let here: usize = airlock::protocol::Kind::ALL.into_iter().map(|kind| store.resources(kind).count()).sum();
+        assert_eq!(here, 15, "{point}");
+    }
+}
+
 /// Runs a script in a mount namespace of its own, with a small file system at `cache`.
 async fn on_a_small_disk(scene: &Scene, script: &str) -> Option<Output> {
     fs_err::create_dir_all(scene.cache()).unwrap();
@@ -256,6 +277,34 @@ async fn a_full_disk_stops_an_import_and_room_lets_it_go_on() {
     assert_eq!(code, Some(0), "{report}{text}");
     assert!(report.contains("are needed. Nothing was imported"), "{report}{text}");
     assert!(report.contains("the disk of the cache is full; what was imported so far stays"), "{report}{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_stops_an_adoption_and_room_lets_it_go_on() {
+    let scene = Scene::new().await;
+    let carried = crate::adopt::Carried::demo();
+    fs_err::rename(carried.at(""), scene.folder.path().join("depot")).unwrap();
+    let (site, large) = big_site(1 << 20);
+    let body = site.body(&large.to_string()).unwrap();
+    let folder = scene.folder.path().join("depot/artifacts").join(large.tree().to_string());
+    fs_err::create_dir(&folder).unwrap();
+    for file in airlock::tree::read_files(&body[..], &Limits::default(), &|_| true).unwrap() {
+        fs_err::write(folder.join(file.path), file.contents).unwrap();
+    }
+    let script = r#"
+        "$0" adopt --jobs 1 depot; [ $? -eq 1 ] || exit 10
+        [ -e cache/registries ] && exit 11
+        "$0" verify || exit 12
+        mount -o remount,size=64m cache || exit 77
+        "$0" adopt depot || exit 13
+        "$0" verify || exit 14
+        [ -e cache/registries ] || exit 15
+    "#;
+    let Some(output) = on_a_small_disk(&scene, script).await else { return };
+    let (code, text) = said(&output);
+    let report = crate::binary::stdout(&output);
+    assert_eq!(code, Some(0), "{report}{text}");
+    assert!(report.contains("stopped: the disk of the cache is full; what was adopted so far stays"), "{report}{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,7 +39,7 @@ pub(crate) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-async fn succeeds(mut command: Command) -> String {
+pub(crate) async fn succeeds(mut command: Command) -> String {
     let output = tokio::time::timeout(LONG * 5, command.output()).await.unwrap().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     text(&output)
@@ -57,7 +57,7 @@ const ADD: &str = r#"
 const GREETING: &str = "GREETING: Good evening from the other side of the gap.";
 
 /// Instantiates the demo's manifest for this Julia, and loads what has an artifact.
-const INSTANTIATE: &str = r#"
+pub(crate) const INSTANTIATE: &str = r#"
     using Pkg
     Pkg.activate("project")
     Pkg.instantiate()
@@ -66,7 +66,7 @@ const INSTANTIATE: &str = r#"
 "#;
 
 /// The demo's manifest that this Julia can read.
-fn lay_out_project(folder: &Path, julia: &Path) {
+pub(crate) fn lay_out_project(folder: &Path, julia: &Path) {
     let version = std::process::Command::new(julia).arg("--version").output().unwrap().stdout;
     let old = String::from_utf8(version).unwrap().contains("version 1.5");
     let from = if old { Path::new(DEMO).join("julia-1.5") } else { Path::new(DEMO).to_owned() };

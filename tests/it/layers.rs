@@ -16,6 +16,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("store", 2, &["axum", "reqwest", "hyper", "clap", "anyhow", "std::net"]),
     ("source", 2, &["axum", "clap", "anyhow", "fs_err", "std::fs"]),
     ("resolve", 2, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow", "fs_err", "std::fs", "std::net"]),
+    ("policy", 2, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow", "fs_err", "std::fs", "std::net"]),
     ("mirror", 3, &["axum", "reqwest", "hyper", "clap", "anyhow"]),
     ("server", 4, &["reqwest", "clap", "anyhow"]),
     ("closure", 4, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
@@ -27,6 +28,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("doctor", 4, &["axum", "clap", "anyhow"]),
     ("prewarm", 5, &["axum", "reqwest", "clap", "anyhow"]),
     ("bundle", 5, &["axum", "reqwest", "clap", "anyhow"]),
+    ("adopt", 5, &["axum", "reqwest", "hyper", "clap", "anyhow", "tokio", "std::net"]),
     ("request", 5, &["axum", "reqwest", "hyper", "clap", "anyhow", "tokio", "std::net"]),
     ("cli", 6, &[]),
 ];

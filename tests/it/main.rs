@@ -4,6 +4,7 @@
 
 mod acme;
 mod across;
+mod adopt;
 mod binary;
 mod bundle_export;
 mod bundle_import;
@@ -34,5 +35,6 @@ mod support;
 mod tree_data;
 mod tree_props;
 mod trust;
+mod upstreams;
 mod view;
 mod view_data;

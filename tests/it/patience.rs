@@ -91,7 +91,7 @@ async fn the_first_listing_is_given_when_it_is_there_and_not_when_all_are() {
     scene.upstream.fail(&format!("/{}", Flavor::Eager.file_name()), Fault::Silence);
     let airlock = Airlock::quiet(&scene.configured("[mirror]\nfirst-byte-timeout = '2m'\n")).await;
     let mirror = std::sync::Arc::clone(&airlock.mirror);
-    let waiting = tokio::spawn(async move { mirror.listing(&[Flavor::Conservative, Flavor::Plain]).await });
+    let waiting = tokio::spawn(async move { mirror.listing(&[Flavor::Conservative, Flavor::Plain], None).await });
     let mirror = std::sync::Arc::clone(&airlock.mirror);
     let refresh = tokio::spawn(async move { mirror.refresh_registries(Patience::prewarm(1)).await });
     while airlock.mirror.store().listing(Flavor::Plain).unwrap().is_none() {

@@ -11,7 +11,7 @@ fn with_credentials(scene: &Scene) -> String {
     scene.upstream.url().replace("http://", &format!("http://carrier:{WORD}@"))
 }
 
-fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }

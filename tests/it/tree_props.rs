@@ -16,14 +16,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
-enum Node {
+pub(crate) enum Node {
     File(Vec<u8>, bool),
     Symlink(String),
     Directory,
 }
 
 /// A tree by path, where no path is below a file or link.
-type Sample = BTreeMap<String, Node>;
+pub(crate) type Sample = BTreeMap<String, Node>;
 
 fn name() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -53,7 +53,7 @@ fn node() -> impl Strategy<Value = Node> {
     ]
 }
 
-fn sample() -> impl Strategy<Value = Sample> {
+pub(crate) fn sample() -> impl Strategy<Value = Sample> {
     vec((vec(name(), 1..5), node()), 0..12).prop_map(|list| {
         let mut sample = Sample::new();
         for (parts, node) in list {
@@ -106,12 +106,12 @@ fn output(command: &mut Command, input: &[u8]) -> Vec<u8> {
 }
 
 /// A repository whose work tree is a sample on disk.
-struct Repository {
+pub(crate) struct Repository {
     directory: tempfile::TempDir,
 }
 
 impl Repository {
-    fn new(sample: &Sample) -> Self {
+    pub(crate) fn new(sample: &Sample) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let repository = Self { directory };
         fs_err::create_dir(repository.work_tree()).unwrap();
@@ -120,7 +120,7 @@ impl Repository {
         repository
     }
 
-    fn work_tree(&self) -> std::path::PathBuf {
+    pub(crate) fn work_tree(&self) -> std::path::PathBuf {
         self.directory.path().join("tree")
     }
 
@@ -133,7 +133,7 @@ impl Repository {
         output(command.args(arguments), input)
     }
 
-    fn write_tree(&self) -> TreeHash {
+    pub(crate) fn write_tree(&self) -> TreeHash {
         self.git(&["add", "-f", "-A", "."], b"");
         parse(&self.git(&["write-tree"], b""))
     }

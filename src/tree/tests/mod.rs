@@ -3,6 +3,7 @@
 mod limits;
 mod reading;
 mod refusals;
+mod repack;
 mod semantics;
 mod stream;
 

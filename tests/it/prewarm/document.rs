@@ -21,7 +21,7 @@ async fn the_document_has_exactly_these_keys() {
                 assert_eq!(&keys(item), expected, "{list}");
             }
         }
-        assert_eq!(keys(&document["totals"]), ["bytes", "cached", "failed", "fetched", "planned"]);
+        assert_eq!(keys(&document["totals"]), ["bytes", "cached", "denied", "failed", "fetched", "planned"]);
     }
 }
 
@@ -40,8 +40,8 @@ const TOP_KEYS: [&str; 9] = [
 const LIST_KEYS: [(&str, &[&str]); 5] = [
     ("inputs", &["error", "julia_version", "kind", "manifest_format", "path", "warnings"]),
     ("registries", &["bytes", "reason", "status", "tree", "uuid"]),
-    ("packages", &["bytes", "name", "reason", "status", "tree", "uuid", "version"]),
-    ("artifacts", &["bytes", "lazy", "names", "package", "platforms", "reason", "status", "tree"]),
+    ("packages", &["bytes", "from", "name", "reason", "status", "tree", "uuid", "version"]),
+    ("artifacts", &["bytes", "from", "lazy", "names", "package", "platforms", "reason", "status", "tree"]),
     ("unmirrorable", &["kind", "name", "repo_url", "uuid", "version"]),
 ];
 

@@ -158,7 +158,17 @@ async fn two_processes_that_ask_at_once_lose_nothing() {
 fn miss(resource: Resource) -> Miss {
     let now = jiff::Timestamp::now();
     let client = Client { julia: Some("1.10.2".into()), system: Some("x86_64-linux-gnu".into()) };
-    Miss { resource, name: None, version: None, reason: Reason::Offline, first: now, last: now, count: 3, client }
+    Miss {
+        resource,
+        name: None,
+        version: None,
+        reason: Reason::Offline,
+        detail: None,
+        first: now,
+        last: now,
+        count: 3,
+        client,
+    }
 }
 
 /// Sets a file of the cache aside as damaged.

@@ -1,0 +1,66 @@
+//! What every judge shares: where its files go, whether something is here, and the gate through
+//! which all that is packed must pass before it is published.
+
+use super::folder::{Fault, Packed};
+use super::hints::Hints;
+use super::report::Item;
+use crate::mirror::{Damage, is_here, verify_file};
+use crate::protocol::Resource;
+use crate::store::{Staged, Stamp, Store, StoreError, Verified};
+use crate::tree::Limits;
+
+/// What judges need.
+pub(super) struct Context<'c> {
+    pub(super) store: &'c Store,
+    pub(super) limits: &'c Limits,
+    pub(super) hints: &'c Hints<'c>,
+    /// Nothing is written.
+    pub(super) dry_run: bool,
+}
+
+/// Something that is what its name says: here already, to be published, or in a dry run neither.
+pub(super) struct Sealed {
+    pub(super) item: Item,
+    pub(super) verified: Option<Verified>,
+}
+
+impl Sealed {
+    pub(super) fn here(item: Item) -> Self {
+        Self { item, verified: None }
+    }
+}
+
+impl Context<'_> {
+    /// Where to pack to.
+    pub(super) fn staging(&self) -> Option<&Store> {
+        (!self.dry_run).then_some(self.store)
+    }
+
+    /// Whether a resource is here and what its name says.
+    pub(super) fn is_here(&self, resource: &Resource) -> Result<bool, StoreError> {
+        // To verify is to write down what was found.
+        if self.dry_run { Ok(self.store.has(resource)) } else { is_here(self.store, self.limits, resource) }
+    }
+
+    /// Passes what was packed through the same gate as what comes from anywhere else: it is read
+    /// again from the cache, within the limits for tarballs, and the artifacts that it names are
+    /// noted.
+    pub(super) fn seal(&self, packed: Packed, resource: Resource, item: Item) -> Result<Sealed, Fault> {
+        match packed.staged {
+            Some(staged) => self.seal_staged(staged, resource, item),
+            None => Ok(Sealed { item, verified: None }),
+        }
+    }
+
+    pub(super) fn seal_staged(&self, staged: Staged, resource: Resource, item: Item) -> Result<Sealed, Fault> {
+        let file = staged.file();
+        let stamp = Stamp::of(&file.metadata().map_err(StoreError::from)?);
+        let fact = verify_file(&resource, &file, stamp, self.limits).map_err(|damage| match damage {
+            Damage::Unreadable(error) => Fault::Store(error.into()),
+            Damage::Wrong(why) => Fault::Refused(why),
+        })?;
+        let item = Item { bytes: Some(staged.written()), ..item };
+        let verified = Verified { staged, resource, strict: fact.strict, artifacts: fact.artifacts };
+        Ok(Sealed { item, verified: Some(verified) })
+    }
+}

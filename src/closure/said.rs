@@ -1,0 +1,54 @@
+//! What inputs call things, and the versions that manifests name: for the policy.
+
+use super::{Content, Input};
+use crate::julia::{Origin, RegistryIndex};
+use crate::protocol::{Resource, TreeHash};
+use std::sync::Arc;
+
+/// Every resource that an input has a name for. A package without a hash has any tree.
+pub fn said_names(inputs: &[Input]) -> impl Iterator<Item = (Resource, &str)> {
+    inputs.iter().filter_map(|input| input.content.as_ref().ok()).flat_map(names)
+}
+
+fn names(content: &Content) -> Vec<(Resource, &str)> {
+    match content {
+        Content::Manifest(manifest) => {
+            let packages = manifest.entries.iter().map(|entry| {
+                let tree = match entry.origin {
+                    Origin::Registered { tree } => tree,
+                    _ => TreeHash::EMPTY,
+                };
+                (Resource::Package { uuid: entry.uuid, tree }, entry.name.as_str())
+            });
+            packages.collect()
+        }
+        Content::Artifacts(artifacts) => {
+            artifacts.iter().map(|it| (Resource::Artifact { tree: it.tree }, it.name.as_str())).collect()
+        }
+        Content::Misses(misses) => {
+            misses.entries.iter().filter_map(|entry| Some((entry.resource, entry.name.as_deref()?))).collect()
+        }
+        Content::Request(request) => {
+            request.misses.iter().filter_map(|miss| Some((miss.resource, miss.name.as_deref()?))).collect()
+        }
+    }
+}
+
+/// The versions that manifests name, each with what it is called.
+pub fn pinned_versions(inputs: &[Input], registries: &[Arc<RegistryIndex>]) -> Vec<(Resource, String)> {
+    let manifests = inputs.iter().filter_map(|input| match &input.content {
+        Ok(Content::Manifest(manifest)) => Some(manifest),
+        _ => None,
+    });
+    let pins = manifests.flat_map(|manifest| &manifest.entries).filter_map(|entry| {
+        let version = entry.version.as_deref();
+        let tree = match (&entry.origin, version) {
+            (Origin::Registered { tree }, _) => *tree,
+            (Origin::Unhashed, Some(version)) => registries.iter().find_map(|it| it.lookup(entry.uuid, version))?,
+            _ => return None,
+        };
+        let name = version.map_or_else(|| entry.name.clone(), |version| format!("{} {version}", entry.name));
+        Some((Resource::Package { uuid: entry.uuid, tree }, name))
+    });
+    pins.collect()
+}

@@ -1,0 +1,289 @@
+//! Artifacts from the addresses that packages name: what Pkg itself does when no package server has
+//! one (`download_artifact` in Pkg's `Artifacts.jl`).
+//!
+//! What comes is hashed (SHA-256) and packed again as gzip while it streams, on a thread that may
+//! block; the network is read no faster than that thread takes it. The sum is known only at the end,
+//! so a wrong one is a fault before the end of the body, and whoever takes the body for whole must
+//! have seen its end.
+
+use super::package_server::fault;
+use super::{Answer, ClientError, Download, Fault, Rank, Resume, Source, Wanted};
+use crate::config::Config;
+use crate::protocol::{Flavor, Kind, Listing};
+use crate::tree::{Limits, Packing, RepackError, TAR_BLOCK, TreeError, repack};
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use reqwest::{Response, StatusCode, Url};
+use sha2::{Digest, Sha256};
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+/// Bytes that the packing thread hands over at one time.
+const CHUNK: usize = 64 << 10;
+/// Chunks that may wait for whoever takes them.
+const QUEUE: usize = 8;
+/// Downloads that are packed again at one time: unpacking one may need 160 MiB.
+const REPACKED: usize = 8;
+/// Redirects that are followed.
+const REDIRECTS: usize = 10;
+
+type Chunks = BoxStream<'static, Result<Bytes, Fault>>;
+
+/// The addresses that packages name, as a source. Asked with one [`Download`] at a time.
+#[derive(Debug)]
+pub struct Downloads {
+    client: reqwest::Client,
+    first_byte_timeout: Duration,
+    idle_timeout: Duration,
+    limits: Limits,
+    repacked: Arc<Semaphore>,
+}
+
+impl Downloads {
+    /// With the time-outs of the mirror and the proxies of the environment.
+    pub fn new(config: &Config) -> Result<Self, ClientError> {
+        // A second call finds a provider in place, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .user_agent(concat!("airlock/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(config.mirror.connect_timeout)
+            .redirect(reqwest::redirect::Policy::limited(REDIRECTS))
+            .build()
+            .map_err(|error| ClientError::of_downloads(&error))?;
+        Ok(Self {
+            client,
+            first_byte_timeout: config.mirror.first_byte_timeout,
+            idle_timeout: config.mirror.idle_timeout,
+            limits: Limits::from(&config.limits),
+            repacked: Arc::new(Semaphore::new(REPACKED)),
+        })
+    }
+
+    async fn get(&self, download: &Download) -> Result<Answer, Fault> {
+        let response = self.ask(&download.url).await?;
+        let length = response.content_length();
+        let mut body = chunks(response, self.idle_timeout);
+        let mut head = BytesMut::new();
+        while head.len() < TAR_BLOCK {
+            let Some(bytes) = body.next().await else { break };
+            head.extend_from_slice(&bytes?);
+        }
+        let start = head.get(..TAR_BLOCK).unwrap_or(&head);
+        let packing = Packing::of(start).map_err(|error| Fault::Content(error.to_string()))?;
+        let place = match packing {
+            Packing::Gzip => None,
+            _ => Some(Arc::clone(&self.repacked).acquire_owned().await.map_err(closed)?),
+        };
+        let body = stream::iter([Ok(head.freeze())]).chain(body).boxed();
+        // What is packed again has another length.
+        let length = length.filter(|_| packing == Packing::Gzip);
+        let body = pack(body, download.sha256, self.limits.clone(), place);
+        Ok(Answer { length, start: 0, etag: None, body })
+    }
+
+    async fn ask(&self, url: &str) -> Result<Response, Fault> {
+        let url = Url::parse(url).map_err(|error| Fault::Absent(format!("this is no address: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Fault::Absent(format!("{} addresses are not asked, only http and https", url.scheme())));
+        }
+        let response = tokio::time::timeout(self.first_byte_timeout, self.client.get(url).send())
+            .await
+            .map_err(|_| Fault::Stalled(self.first_byte_timeout))?
+            .map_err(|error| fault(&error))?;
+        match response.status() {
+            StatusCode::OK => Ok(response),
+            StatusCode::NOT_FOUND | StatusCode::GONE => Err(Fault::NotFound),
+            status => Err(Fault::Status { status: status.as_u16(), retry_after: None }),
+        }
+    }
+}
+
+impl Source for Downloads {
+    fn name(&self) -> &'static str {
+        "download"
+    }
+
+    fn rank(&self) -> Rank {
+        Rank::Fallback
+    }
+
+    /// Nobody is asked but those whom the package itself names.
+    fn is_public(&self) -> bool {
+        false
+    }
+
+    fn gives(&self, kind: Kind) -> bool {
+        kind == Kind::Artifact
+    }
+
+    fn listing(&self, _: Flavor) -> BoxFuture<'_, Result<Listing, Fault>> {
+        async { Err(Fault::NotFound) }.boxed()
+    }
+
+    /// Never resumes: the bytes that come are not the bytes that are sent.
+    fn fetch<'a>(&'a self, wanted: &'a Wanted, resume: Option<&'a Resume>) -> BoxFuture<'a, Result<Answer, Fault>> {
+        async move {
+            match wanted.origins.downloads.first() {
+                Some(download) if resume.is_none() => self.get(download).await,
+                _ => Err(Fault::NotFound),
+            }
+        }
+        .boxed()
+    }
+}
+
+fn closed<E>(_: E) -> Fault {
+    Fault::Broken("shutting down".to_owned())
+}
+
+/// The body as it is sent, cut by the idle time-out.
+fn chunks(response: Response, idle: Duration) -> Chunks {
+    stream::try_unfold(response, move |mut response| async move {
+        match tokio::time::timeout(idle, response.chunk()).await {
+            Err(_) => Err(Fault::Stalled(idle)),
+            Ok(Err(error)) => Err(fault(&error)),
+            Ok(Ok(chunk)) => Ok(chunk.map(|chunk| (chunk, response))),
+        }
+    })
+    .boxed()
+}
+
+/// The same as a gzip tarball. Ends well only if the sum was right.
+fn pack(body: Chunks, sha256: [u8; 32], limits: Limits, place: Option<OwnedSemaphorePermit>) -> Chunks {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let raw = Raw {
+        runtime: Handle::current(),
+        body,
+        chunk: Bytes::new(),
+        hasher: Sha256::new(),
+        fault: None,
+        taker: sender.clone(),
+    };
+    tokio::task::spawn_blocking(move || {
+        let _place = place;
+        if let Err(fault) = pack_blocking(raw, sha256, &limits, &sender) {
+            let _ = sender.blocking_send(Err(fault));
+        }
+    });
+    stream::unfold(Some(receiver), |receiver| async move {
+        let mut receiver = receiver?;
+        match receiver.recv().await {
+            Some(Ok(bytes)) if bytes.is_empty() => None,
+            Some(Ok(bytes)) => Some((Ok(bytes), Some(receiver))),
+            Some(Err(fault)) => Some((Err(fault), None)),
+            None => Some((Err(Fault::Broken("the packing thread is gone".to_owned())), None)),
+        }
+    })
+    .boxed()
+}
+
+/// An empty chunk says that all of it was good.
+fn pack_blocking(
+    mut raw: Raw,
+    expected: [u8; 32],
+    limits: &Limits,
+    sender: &mpsc::Sender<Result<Bytes, Fault>>,
+) -> Result<(), Fault> {
+    let mut out = Handed { sender, chunk: Vec::with_capacity(CHUNK) };
+    let packed = repack(&mut raw, limits, &mut out);
+    if let Some(fault) = raw.fault.take() {
+        return Err(fault);
+    }
+    packed.map_err(|error| match error {
+        RepackError::Tree(error) => Fault::Content(described(&error)),
+        RepackError::Write(error) => Fault::Broken(error.to_string()),
+    })?;
+    let found: [u8; 32] = raw.hasher.finalize().into();
+    if found != expected {
+        return Err(Fault::Content(format!("its SHA-256 is {}, and should be {}", hex(found), hex(expected))));
+    }
+    out.flush().and_then(|()| out.send(Bytes::new())).map_err(|error| Fault::Broken(error.to_string()))
+}
+
+fn described(error: &TreeError) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+}
+
+fn hex(bytes: [u8; 32]) -> String {
+    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// What comes from the network, read by a thread that may block.
+struct Raw {
+    runtime: Handle,
+    body: Chunks,
+    chunk: Bytes,
+    hasher: Sha256,
+    /// What the source did wrong.
+    fault: Option<Fault>,
+    /// Who leaves must not leave this thread waiting for the network.
+    taker: mpsc::Sender<Result<Bytes, Fault>>,
+}
+
+impl Read for Raw {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.chunk.is_empty() {
+            let Self { runtime, body, taker, .. } = self;
+            let next = runtime.block_on(async {
+                tokio::select! {
+                    next = body.next() => next,
+                    () = taker.closed() => Some(Err(Fault::Broken("nobody takes it any more".to_owned()))),
+                }
+            });
+            match next {
+                Some(Ok(bytes)) => self.chunk = bytes,
+                Some(Err(fault)) => {
+                    let error = io::Error::other(fault.clone());
+                    self.fault = Some(fault);
+                    return Err(error);
+                }
+                None => return Ok(0),
+            }
+        }
+        let taken = self.chunk.split_to(buffer.len().min(self.chunk.len()));
+        if let Some(place) = buffer.get_mut(..taken.len()) {
+            place.copy_from_slice(&taken);
+        }
+        self.hasher.update(&taken);
+        Ok(taken.len())
+    }
+}
+
+/// Gathers what is written into chunks of some size.
+struct Handed<'s> {
+    sender: &'s mpsc::Sender<Result<Bytes, Fault>>,
+    chunk: Vec<u8>,
+}
+
+impl Handed<'_> {
+    fn send(&self, bytes: Bytes) -> io::Result<()> {
+        self.sender.blocking_send(Ok(bytes)).map_err(|_| io::Error::other("nobody takes it any more"))
+    }
+}
+
+impl Write for Handed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.chunk.extend_from_slice(bytes);
+        if self.chunk.len() >= CHUNK {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let full = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
+        self.send(full.into())
+    }
+}
