@@ -90,7 +90,7 @@ impl Address {
         format!("{slug}{number:08x}")
     }
 
-    /// A text that git printed, without credentials and control characters.
+    /// A text that git printed, without credentials and, but for the ends of lines, control characters.
     pub(super) fn redact(&self, text: &str) -> String {
         let mut text = text.replace(&self.url, &self.shown);
         let authority = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
@@ -102,14 +102,15 @@ impl Address {
             }
         }
         // Of any other address too: `insteadOf` may lead to one with a password.
-        let words = text.split(' ').map(|word| match word.find("://") {
+        let words = text.split_inclusive(char::is_whitespace).map(|word| match word.find("://") {
             Some(at) => {
                 let start = word.get(..at).unwrap_or_default().trim_end_matches(|c: char| c.is_ascii_alphanumeric());
                 format!("{start}{}", without_credentials(word.get(start.len()..).unwrap_or_default()))
             }
             None => word.to_owned(),
         });
-        words.collect::<Vec<_>>().join(" ").replace(char::is_control, " ")
+        let is_harmful = |c: char| c.is_control() && !matches!(c, '\n' | '\r');
+        words.collect::<String>().replace(is_harmful, " ")
     }
 }
 
@@ -253,6 +254,7 @@ mod tests {
             "a wo%72d",
             "see (https://other:wo%72d@elsewhere/x)",
             "https://some:secret@mirror/x",
+            "https://h/x\nhttps://some:secret@mirror/x",
         ] {
             let redacted = address.redact(text);
             assert!(!redacted.contains("wo%72d") && !redacted.contains("secret"), "{redacted}");

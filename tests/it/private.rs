@@ -4,7 +4,7 @@ use crate::acme::{self, Acme, GREETER, GitDaemon, REGISTRY, TOOLS, git, tree, wr
 use crate::binary::{command, said};
 use crate::support::{Airlock, LONG, Scene, config, mirror};
 use airlock::mirror::{Patience, Refusal};
-use airlock::protocol::{Flavor, GENERAL, Resource, TreeHash};
+use airlock::protocol::{Flavor, GENERAL, Kind, Resource, TreeHash};
 use airlock::sample::Site;
 use airlock::source::{self, Claim};
 use airlock::tree::{Limits, TarEntry, hash_tar_gz};
@@ -61,7 +61,7 @@ async fn serves_beside_general(scene: &Scene, acme: &Acme, url: &str) {
     for resource in [acme.registry(), acme.greeter, acme.tools] {
         assert_is(resource, &body(&airlock, resource).await);
     }
-    let general = Site::sample().unwrap().resources().find(|it| it.uuid() != Some(GENERAL)).unwrap();
+    let general = Site::sample().unwrap().resources().find(|it| it.kind() == Kind::Package).unwrap();
     body(&airlock, general).await;
     let private = [REGISTRY, GREETER, TOOLS];
     let leaked = scene.upstream.requests().into_iter().filter(|it| private.iter().any(|uuid| it.path.contains(uuid)));
@@ -235,7 +235,7 @@ async fn a_registry_that_cannot_be_reached_keeps_what_is_here() {
     assert!(listing.tree(GENERAL).is_some());
     // Its package was never fetched and is gone; that is said.
     let refused = mirror.fetch(&both.acme.greeter, ONCE).await.unwrap_err();
-    assert!(matches!(&refused, Refusal::Absent(_)), "{refused:?}");
+    assert!(matches!(&refused, Refusal::Private(_)), "{refused:?}");
     assert!(refused.to_string().contains("AcmeGreeter 0.1.0: there is no repository at"), "{refused}");
 }
 
