@@ -13,9 +13,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cargo build --release --locked && cp target/release/airlock /airlock
 
 FROM debian:bookworm-slim
-# ca-certificates: to trust the upstream. curl: for the health check only.
+# ca-certificates: to trust the upstream. git, openssh-client: for private registries and packages that
+# only git has. curl: for the health check only.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates curl \
+    && apt-get install -y --no-install-recommends ca-certificates curl git openssh-client \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --no-create-home --home-dir /cache --shell /usr/sbin/nologin airlock \
     && install -d -o airlock -g airlock /cache

@@ -20,14 +20,13 @@ as_root() {
   fi
 }
 
-# One dependency, the `ring` crate, has C and assembly in it.
-need_c_compiler() {
-  if command -v cc >/dev/null; then return; fi
-  command -v apt-get >/dev/null ||
-    die 'no C compiler (cc); install gcc or clang with your package manager (macOS: xcode-select --install)'
-  say 'no C compiler (cc): installing build-essential'
+# need PROGRAM PACKAGE OTHERWISE: PACKAGE of Debian, if PROGRAM is missing.
+need() {
+  if command -v "$1" >/dev/null; then return; fi
+  command -v apt-get >/dev/null || die "no $1; $3"
+  say "no $1: installing $2"
   as_root apt-get update
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -y --no-install-recommends install build-essential
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -y --no-install-recommends install "$2"
 }
 
 need_cargo() {
@@ -39,7 +38,10 @@ need_cargo() {
 }
 
 need_cargo
-need_c_compiler
+# Some dependencies have C and assembly in them.
+need cc build-essential 'install gcc or clang with your package manager (macOS: xcode-select --install)'
+# For private registries and packages that only git has; the demo does without.
+need git git 'install git 2.31 or later with your package manager'
 say 'building (some minutes the first time)'
 cargo build --release --locked
 exec "${CARGO_TARGET_DIR:-target}/release/airlock" demo "$@"

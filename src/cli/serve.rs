@@ -24,12 +24,10 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
     // Before anybody is told that it serves: until then a SIGHUP would end the process.
     let hangup = signal(SignalKind::hangup())?;
     let (stop, hurry) = stop_signals()?;
-    match config.upstreams.as_slice() {
+    let names: Vec<_> = sources.iter().map(|source| source.name()).collect();
+    match names.as_slice() {
         [] => tracing::info!(cache, "serving at http://{address}, offline"),
-        upstreams => {
-            let names: Vec<_> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
-            tracing::info!(cache, "serving at http://{address}, fetching from {}", names.join(", "));
-        }
+        names => tracing::info!(cache, "serving at http://{address}, fetching from {}", names.join(", ")),
     }
     if config.offline && store.listing(Flavor::Plain)?.is_none() && store.listing(Flavor::Conservative)?.is_none() {
         tracing::warn!(cache, "there is no registry in this cache: clients will not find any package");

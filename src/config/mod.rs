@@ -189,6 +189,9 @@ pub enum ConfigError {
     /// A registry that is no repository.
     #[error("{0:?} is not the address of a git repository")]
     Registry(String),
+    /// Two registries that are one.
+    #[error("[[registry]] {0} is there twice")]
+    RegistryTwice(String),
     /// A rule of the policy that makes no sense.
     #[error("{key}: {rule:?}: {problem}")]
     Rule {
@@ -217,6 +220,10 @@ impl Config {
         let upstreams = upstreams.collect::<Result<Vec<_>, _>>()?;
         let registries = file.registry.unwrap_or_default().into_iter().map(GitRegistry::from_settings);
         let registries = registries.collect::<Result<Vec<_>, _>>()?;
+        let mut seen = std::collections::BTreeSet::new();
+        if let Some(twice) = registries.iter().find(|registry| !seen.insert((&registry.name, &registry.branch))) {
+            return Err(ConfigError::RegistryTwice(twice.name.clone()));
+        }
         let config = Self {
             cache: flags.cache.or(file.cache).unwrap_or_else(|| PathBuf::from("cache")),
             listen: flags.listen.or(file.listen).unwrap_or((Ipv4Addr::LOCALHOST, 8000).into()),

@@ -90,7 +90,7 @@ impl Address {
         format!("{slug}{number:08x}")
     }
 
-    /// A text that git printed, without credentials and control characters.
+    /// A text that git printed, without credentials and, but for the ends of lines, control characters.
     pub(super) fn redact(&self, text: &str) -> String {
         let mut text = text.replace(&self.url, &self.shown);
         let authority = self.url.split_once("://").map_or(self.url.as_str(), |(_, rest)| rest);
@@ -102,14 +102,15 @@ impl Address {
             }
         }
         // Of any other address too: `insteadOf` may lead to one with a password.
-        let words = text.split(' ').map(|word| match word.find("://") {
+        let words = text.split_inclusive(char::is_whitespace).map(|word| match word.find("://") {
             Some(at) => {
                 let start = word.get(..at).unwrap_or_default().trim_end_matches(|c: char| c.is_ascii_alphanumeric());
                 format!("{start}{}", without_credentials(word.get(start.len()..).unwrap_or_default()))
             }
             None => word.to_owned(),
         });
-        words.collect::<Vec<_>>().join(" ").replace(char::is_control, " ")
+        let is_harmful = |c: char| c.is_control() && !matches!(c, '\n' | '\r');
+        words.collect::<String>().replace(is_harmful, " ")
     }
 }
 
@@ -117,6 +118,28 @@ impl std::fmt::Debug for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.shown.fmt(f)
     }
+}
+
+/// An address that may be relative (`./`, `../`) to another one, as those of submodules are
+/// (`git help submodule`).
+pub fn relative_url(base: &str, url: &str) -> String {
+    if !url.starts_with("./") && !url.starts_with("../") {
+        return url.to_owned();
+    }
+    let (mut base, mut rest) = (base.trim_end_matches('/'), url);
+    loop {
+        if let Some(up) = rest.strip_prefix("../") {
+            rest = up;
+            let end = base.rfind('/').or_else(|| base.rfind(':').map(|colon| colon + 1)).unwrap_or_default();
+            base = base.get(..end).unwrap_or_default();
+        } else if let Some(here) = rest.strip_prefix("./") {
+            rest = here;
+        } else {
+            break;
+        }
+    }
+    let between = if base.ends_with(':') { "" } else { "/" };
+    format!("{base}{between}{rest}")
 }
 
 enum Form<'a> {
@@ -198,6 +221,20 @@ mod tests {
     }
 
     #[test]
+    fn a_relative_address_is_beside_the_other() {
+        for (base, url, absolute) in [
+            ("https://h/a/R.git", "../B.git", "https://h/a/B.git"),
+            ("https://h/a/R.git/", "../../b/B.git", "https://h/b/B.git"),
+            ("git@h:a/R.git", "../B.git", "git@h:a/B.git"),
+            ("git@h:R.git", "../B.git", "git@h:B.git"),
+            ("/srv/R.git", "./../B.git", "/srv/B.git"),
+            ("/srv/R.git", "https://h/x", "https://h/x"),
+        ] {
+            assert_eq!(relative_url(base, url), absolute);
+        }
+    }
+
+    #[test]
     fn folders_are_readable_and_one_for_each_repository() {
         let name = |url| Address::parse(url, Trust::Named).unwrap().folder_name();
         let one = name("https://Git.example.org/acme/Registry.git");
@@ -217,6 +254,7 @@ mod tests {
             "a wo%72d",
             "see (https://other:wo%72d@elsewhere/x)",
             "https://some:secret@mirror/x",
+            "https://h/x\nhttps://some:secret@mirror/x",
         ] {
             let redacted = address.redact(text);
             assert!(!redacted.contains("wo%72d") && !redacted.contains("secret"), "{redacted}");

@@ -35,11 +35,14 @@ pub use error::{GitError, MovedTag};
 
 use crate::tree::Limits;
 use address::Address;
-pub use address::Trust;
+pub use address::{Trust, relative_url};
 use program::Program;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Where clones are, below the cache directory: one folder for all who need some.
+pub const FOLDER: &str = ".airlock/clones";
 
 /// Bounds on what one repository may cost.
 #[derive(Clone, Debug)]
@@ -71,6 +74,8 @@ pub struct Clones {
 impl Clones {
     /// Clones in this folder, which is made when the first of them is.
     pub fn new(folder: PathBuf, bounds: Bounds) -> Self {
+        // `git` runs elsewhere.
+        let folder = std::path::absolute(&folder).unwrap_or(folder);
         Self { folder, program: Arc::new(Program::new(bounds)) }
     }
 
@@ -78,6 +83,11 @@ impl Clones {
     /// asked for.
     pub fn open(&self, url: &str, trust: Trust) -> Result<BareClone, GitError> {
         Ok(BareClone::new(&self.folder, Address::parse(url, trust)?, Arc::clone(&self.program)))
+    }
+
+    /// Ends the `git` programs that work for it, for good.
+    pub fn stop(&self) {
+        self.program.stop();
     }
 
     /// The folder.
@@ -88,7 +98,7 @@ impl Clones {
 
 impl Drop for Clones {
     fn drop(&mut self) {
-        self.program.stop();
+        self.stop();
     }
 }
 

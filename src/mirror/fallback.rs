@@ -11,7 +11,7 @@ use super::receive::Failed;
 use super::refusal::Refusal;
 use crate::config::When;
 use crate::protocol::{Kind, Resource};
-use crate::source::{Fault, Rank, Source, Wanted};
+use crate::source::{Claim, Fault, Rank, Source, Wanted};
 use std::sync::Arc;
 
 impl Mirror {
@@ -24,7 +24,14 @@ impl Mirror {
             Kind::Artifact => self.fallback.download,
             Kind::Registry => When::Never,
         };
-        source.gives(kind) && (source.rank() != Rank::Fallback || patience.allows(when))
+        // A private registry has nothing but its own, and that it does not have the rest is no news.
+        let claims = || resource.uuid().is_some_and(|uuid| source.claims(uuid) == Claim::Yes);
+        source.gives(kind)
+            && match source.rank() {
+                Rank::Private => claims(),
+                Rank::Server => true,
+                Rank::Fallback => patience.allows(when),
+            }
     }
 
     /// Tries each place that a resource comes from, until one has it: what is wrong with one does

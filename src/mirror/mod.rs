@@ -3,8 +3,8 @@
 //! [`Mirror::get`] answers for the HTTP server, [`Mirror::fetch`] for prewarm. Below them there is
 //! one flight per resource (`flight.rs`, driven by `fetch.rs`), which ends with the places that
 //! registries and packages name (`fallback.rs`, `origins.rs`), a memory of what failed lately
-//! (`memory.rs`), the task that follows the registries (`registries.rs`), the names of things for
-//! people (`names.rs`), the registries that list only what is here (`view.rs`), the ledger of misses
+//! (`memory.rs`), the task that follows the registries (`registries.rs`, `private.rs`), the names of
+//! things for people (`names.rs`), the registries that list only what is here (`view.rs`), the ledger of misses
 //! (`misses.rs`), and what becomes of wishes (`wishes.rs`).
 
 mod artifacts;
@@ -19,6 +19,7 @@ mod names;
 mod origins;
 mod patience;
 mod policy;
+mod private;
 mod receive;
 mod refusal;
 mod registries;
@@ -86,6 +87,7 @@ pub struct Mirror {
     fallback: crate::config::Fallback,
     misses: misses::Pending,
     listings: watch::Sender<registries::Progress>,
+    said: private::Said,
     /// What could not be had of the registries when they were last asked for.
     problems: Mutex<Vec<RegistryProblem>>,
     view: view::View,
@@ -191,6 +193,7 @@ impl Mirror {
             verifications: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
             hot,
             listings: watch::Sender::default(),
+            said: private::Said::default(),
             problems: Mutex::default(),
             view: view::View::new(config),
             searching: tokio::sync::Mutex::default(),

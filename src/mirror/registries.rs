@@ -1,10 +1,11 @@
 //! Registries: follow what the sources list, publish only forward, answer `/registries` at once.
 
+use super::private::FIRST_CLAIMS;
 use super::{Mirror, Patience, Refusal, blocking, lock};
 use crate::policy::Act;
 use crate::protocol::{Flavor, Listing, RegistryTree, Uuid};
-use crate::source::{Fault, Source};
-use crate::store::{DISK, Generation, Store, StoreError, is_superseded};
+use crate::source::{Fault, Rank, Source};
+use crate::store::{DISK, Generation, Store, StoreError, is_rolled_back, is_superseded};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ pub struct RegistryProblem {
 }
 
 impl RegistryProblem {
-    fn new(source: &str, registry: Option<RegistryTree>, reason: &dyn fmt::Display) -> Self {
+    pub(super) fn new(source: &str, registry: Option<RegistryTree>, reason: &dyn fmt::Display) -> Self {
         Self { registry, source: source.to_owned(), reason: reason.to_string() }
     }
 }
@@ -57,6 +58,17 @@ impl fmt::Display for RegistryProblem {
             None => write!(f, "the listing of {}: {}", self.source, self.reason),
         }
     }
+}
+
+/// Who offers a registry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offer<'a> {
+    /// For which listing.
+    pub(super) flavor: Flavor,
+    /// The source.
+    pub(super) source: &'a str,
+    /// Whether what it says now is true whatever it said before.
+    pub(super) is_truth: bool,
 }
 
 impl Mirror {
@@ -113,20 +125,38 @@ impl Mirror {
     /// Asks every source for its listings once, and publishes what is new. Returns what could not
     /// be had.
     pub async fn refresh_registries(self: &Arc<Self>, patience: Patience) -> Vec<RegistryProblem> {
+        let private = self.ask_private(patience);
+        tokio::pin!(private);
+        // A server must not be the first to say what a private registry is.
+        let early = if self.has_unread() { tokio::time::timeout(FIRST_CLAIMS, &mut private).await.ok() } else { None };
+        let (private, mut problems) = match early {
+            Some(private) => (private, self.follow_servers(patience).await),
+            None => futures_util::future::join(private, self.follow_servers(patience)).await,
+        };
+        problems.extend(self.offer_private(private, patience).await);
+        self.listings.send_modify(|progress| progress.asked = true);
+        problems.sort_unstable();
+        problems.dedup();
+        self.log_problems(&problems);
+        problems
+    }
+
+    async fn follow_servers(self: &Arc<Self>, patience: Patience) -> Vec<RegistryProblem> {
         let mut problems = Vec::new();
         let mut unreachable = BTreeSet::new();
         for flavor in Flavor::ALL {
             // A registry follows the first source that lists it; the others fill in.
             let mut settled = BTreeSet::new();
             for (index, source) in self.sources.iter().enumerate() {
-                if unreachable.contains(&index) {
+                if unreachable.contains(&index) || source.rank() != Rank::Server {
                     continue;
                 }
                 match self.ask_listing(index, source.as_ref(), flavor, patience).await {
                     Ok(listing) => {
                         let listing = self.admitted(source.as_ref(), listing).await;
-                        problems
-                            .extend(self.offer_all((flavor, source.name()), &listing, &mut settled, patience).await);
+                        let listing = self.without_claimed(source.name(), listing).await;
+                        let offer = Offer { flavor, source: source.name(), is_truth: false };
+                        problems.extend(self.offer_all(offer, &listing, &mut settled, patience).await);
                     }
                     Err(Fault::NotFound) => {}
                     Err(fault) => {
@@ -137,10 +167,6 @@ impl Mirror {
                 }
             }
         }
-        self.listings.send_modify(|progress| progress.asked = true);
-        problems.sort_unstable();
-        problems.dedup();
-        self.log_problems(&problems);
         problems
     }
 
@@ -157,7 +183,7 @@ impl Mirror {
     }
 
     /// Asks again where that may help, unless clients wait.
-    async fn ask_listing(
+    pub(super) async fn ask_listing(
         &self,
         index: usize,
         source: &dyn Source,
@@ -177,7 +203,7 @@ impl Mirror {
 
     async fn offer_all(
         self: &Arc<Self>,
-        from: (Flavor, &str),
+        from: Offer<'_>,
         listing: &Listing,
         settled: &mut BTreeSet<Uuid>,
         patience: Patience,
@@ -189,16 +215,16 @@ impl Mirror {
             }
             match self.offer(from, registry, patience).await {
                 Ok(()) => _ = settled.insert(registry.uuid),
-                Err(refusal) => problems.push(RegistryProblem::new(from.1, Some(registry), &refusal)),
+                Err(refusal) => problems.push(RegistryProblem::new(from.source, Some(registry), &refusal)),
             }
         }
         problems
     }
 
     /// Publishes a registry at a tree, if that is a step forward and the tarball can be had.
-    async fn offer(
+    pub(super) async fn offer(
         self: &Arc<Self>,
-        (flavor, source): (Flavor, &str),
+        Offer { flavor, source, is_truth }: Offer<'_>,
         registry: RegistryTree,
         patience: Patience,
     ) -> Result<(), Refusal> {
@@ -209,7 +235,7 @@ impl Mirror {
             tree: registry.tree,
             source: source.to_owned(),
         };
-        if !self.is_forward(offered.clone()).await? {
+        if !self.is_forward(offered.clone(), is_truth).await? {
             return Ok(());
         }
         self.fetch(&registry.into(), patience).await?;
@@ -217,7 +243,8 @@ impl Mirror {
         let published = blocking(move || {
             let _lock = store.lock_listings()?;
             let mut listing = store.listing(flavor)?.unwrap_or_default();
-            if is_pinned(&store, &offered)? || !forward(&sources, &store.generations()?, &listing, &offered) {
+            let log = store.generations()?;
+            if is_pinned(&store, &offered)? || !forward((&sources, is_truth), &log, &listing, &offered) {
                 return Ok(false);
             }
             listing.set(registry);
@@ -236,12 +263,12 @@ impl Mirror {
         Ok(())
     }
 
-    async fn is_forward(&self, offered: Generation) -> Result<bool, Refusal> {
+    async fn is_forward(&self, offered: Generation, is_truth: bool) -> Result<bool, Refusal> {
         let (store, sources) = (Arc::clone(&self.store), self.source_names());
         let forward = blocking(move || {
             let listing = store.listing(offered.flavor)?.unwrap_or_default();
             let pinned = is_pinned(&store, &offered)?;
-            Ok::<_, StoreError>(!pinned && forward(&sources, &store.generations()?, &listing, &offered))
+            Ok::<_, StoreError>(!pinned && forward((&sources, is_truth), &store.generations()?, &listing, &offered))
         });
         Ok(forward.await??)
     }
@@ -279,10 +306,18 @@ fn is_pinned(store: &Store, offered: &Generation) -> Result<bool, StoreError> {
     Ok(store.pins()?.tree(offered.uuid).is_some())
 }
 
-/// Whether publishing an offer is a step forward. `sources` are in their order of rank.
-fn forward(sources: &[String], log: &[Generation], listing: &Listing, offered: &Generation) -> bool {
+/// Whether publishing an offer is a step forward. `sources` are in their order of rank. Of a private
+/// registry there is one branch, and what that says now is true, also after it was pushed over; only
+/// what somebody rolled back from stays old.
+fn forward(
+    (sources, is_truth): (&[String], bool),
+    log: &[Generation],
+    listing: &Listing,
+    offered: &Generation,
+) -> bool {
     let rank = |name: &str| sources.iter().position(|source| source == name).unwrap_or(usize::MAX);
     let published = listing.tree(offered.uuid);
     let outranks = |present: &str| rank(present) < rank(&offered.source);
-    published != Some(offered.tree) && !is_superseded(log, offered, published, outranks)
+    let is_old = if is_truth { is_rolled_back(log, offered) } else { is_superseded(log, offered, published, outranks) };
+    published != Some(offered.tree) && !is_old
 }

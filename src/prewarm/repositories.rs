@@ -26,7 +26,7 @@ pub(super) async fn mirror(
     request: &Request,
     progress: &dyn Progress,
 ) -> Vec<RepositoryReport> {
-    let clones = Clones::new(mirror.store().root().join(".airlock/clones"), Bounds::default());
+    let clones = Clones::new(mirror.store().root().join(crate::git::FOLDER), Bounds::default());
     let mut reports = Vec::new();
     let all = stream::iter(wanted).map(|wanted| {
         progress.event(&Event::Repository { url: &wanted.url });

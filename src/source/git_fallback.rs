@@ -31,7 +31,7 @@ impl GitFallback {
     /// With its clones in the cache directory.
     pub fn new(config: &Config) -> Self {
         let bounds = Bounds { tree: Limits::from(&config.limits), ..Bounds::default() };
-        let clones = Clones::new(config.cache.join(".airlock/clones"), bounds);
+        let clones = Clones::new(config.cache.join(crate::git::FOLDER), bounds);
         Self { clones, places: Arc::new(Semaphore::new(REPOSITORIES)) }
     }
 

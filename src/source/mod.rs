@@ -1,22 +1,26 @@
-//! Where a missing resource may come from: package servers, and the addresses that packages and
-//! registries name, behind one trait.
+//! Where a missing resource may come from: private registries, package servers, and the addresses
+//! that packages and registries name, behind one trait.
 //!
 //! A source only fetches. It never sees the cache directory and never judges content: the mirror
 //! verifies everything against the name that was asked for, whatever a redirect led to.
 
 mod download;
 mod git_fallback;
+mod git_registry;
 mod http_client;
 mod package_server;
 mod piped;
 
 pub use download::Downloads;
 pub use git_fallback::GitFallback;
+pub use git_registry::GitRegistry;
 pub use http_client::ClientError;
 pub use package_server::PackageServer;
 
 use crate::config::{Config, When, without_credentials};
+use crate::git::{self, Bounds, GitError};
 use crate::protocol::{Flavor, Kind, Listing, Resource, Uuid};
+use crate::tree::Limits;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -24,13 +28,35 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Why there can be no sources.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// No client.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A private registry with an address that cannot be used.
+    #[error("[[registry]]: {0}")]
+    Registry(#[source] GitError),
+    /// Two that say they are the same.
+    #[error("[[registry]] {one} and [[registry]] {other} are both registry {uuid}: take one of them out")]
+    SameRegistry {
+        /// What they say they are.
+        uuid: Uuid,
+        /// The first.
+        one: String,
+        /// The second.
+        other: String,
+    },
+}
+
 /// All sources of a configuration, in the order in which they are asked; none when offline.
-pub fn all(config: &Config) -> Result<Vec<Arc<dyn Source>>, ClientError> {
+pub fn all(config: &Config) -> Result<Vec<Arc<dyn Source>>, SourceError> {
     if config.offline {
         return Ok(Vec::new());
     }
+    let mut sources = private_registries(config)?;
     let servers = PackageServer::all(&config.upstreams)?;
-    let mut sources: Vec<_> = servers.into_iter().map(|server| Arc::new(server) as Arc<dyn Source>).collect();
+    sources.extend(servers.into_iter().map(|server| Arc::new(server) as Arc<dyn Source>));
     if config.fallback.git != When::Never {
         sources.push(Arc::new(GitFallback::new(config)));
     }
@@ -38,6 +64,22 @@ pub fn all(config: &Config) -> Result<Vec<Arc<dyn Source>>, ClientError> {
         sources.push(Arc::new(Downloads::new(config)?));
     }
     Ok(sources)
+}
+
+fn private_registries(config: &Config) -> Result<Vec<Arc<dyn Source>>, SourceError> {
+    let mut registries: Vec<GitRegistry> = Vec::new();
+    for registry in &config.registries {
+        let bounds = Bounds { tree: Limits::from(&config.limits), ..Bounds::default() };
+        let registry = GitRegistry::new(registry, &config.cache.join(git::FOLDER), bounds);
+        let registry = registry.map_err(SourceError::Registry)?;
+        let same = |one: &&GitRegistry| one.uuid().is_some() && one.uuid() == registry.uuid();
+        if let (Some(one), Some(uuid)) = (registries.iter().find(same), registry.uuid()) {
+            let (one, other) = (one.name().to_owned(), registry.name().to_owned());
+            return Err(SourceError::SameRegistry { uuid, one, other });
+        }
+        registries.push(registry);
+    }
+    Ok(registries.into_iter().map(|registry| Arc::new(registry) as Arc<dyn Source>).collect())
 }
 
 /// Sources are asked in this order.

@@ -46,7 +46,6 @@ pub fn is_superseded(
     outranks: impl Fn(&str) -> bool,
 ) -> bool {
     let of_registry = || log.iter().filter(|entry| entry.uuid == offered.uuid && entry.flavor == offered.flavor);
-    let was_here = of_registry().any(|entry| entry.tree == offered.tree);
     let latest = |source: &str| of_registry().rfind(|entry| entry.source == source).map(|entry| entry.tree);
     let went_on = |source: &str| {
         latest(source) != Some(offered.tree)
@@ -56,14 +55,20 @@ pub fn is_superseded(
     let place = |tree| log.iter().rposition(|it| (it.uuid, it.flavor, it.tree) == (offered.uuid, offered.flavor, tree));
     // After it, if the process was killed between the log and the listing.
     let was_before = place(offered.tree).zip(published.and_then(place)).is_some_and(|(offered, now)| offered < now);
-    let since_offered = of_registry().rev().take_while(|entry| entry.tree != offered.tree);
-    let rolled_back = was_here && since_offered.into_iter().any(|entry| entry.source == ROLLBACK);
-    rolled_back
+    is_rolled_back(log, offered)
         || went_on(&offered.source)
         || of_registry()
             .filter(|entry| !entry.is_by_hand())
             .any(|entry| latest(&entry.source) == published && went_on(&entry.source))
         || (was_before && present.is_some_and(|present| outranks(&present.source)))
+}
+
+/// Whether somebody rolled back from the offered tree since it was published.
+pub fn is_rolled_back(log: &[Generation], offered: &Generation) -> bool {
+    let of_registry = || log.iter().filter(|entry| entry.uuid == offered.uuid && entry.flavor == offered.flavor);
+    let was_here = of_registry().any(|entry| entry.tree == offered.tree);
+    let mut since_offered = of_registry().rev().take_while(|entry| entry.tree != offered.tree);
+    was_here && since_offered.any(|entry| entry.source == ROLLBACK)
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ mod wishes;
 pub use activity::{Action, Activity};
 pub use facts::{Fact, FactsRead, HeldArtifact, Stamp};
 pub use first_seen::{FirstSeen, Seen};
-pub use generations::{DISK, Generation, PIN, ROLLBACK, is_superseded};
+pub use generations::{DISK, Generation, PIN, ROLLBACK, is_rolled_back, is_superseded};
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
 pub use received::{ReceivedBundle, gaps};

@@ -9,7 +9,7 @@ use fs_err as fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-const RSYNC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/rsync-cache.sh");
+pub(crate) const RSYNC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/rsync-cache.sh");
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo");
 /// Of this manifest `DelimitedFiles` is a standard library, so it does not cross.
 const OLD_DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo/julia-1.5");
@@ -17,7 +17,7 @@ const OLD_DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo/juli
 const WICKS: [&str; 2] = ["9657a5694f240e487bf39033d78398de47a04754", "121ed6ebe0a0e4ac4c0894a2b0a10d315dbd7db4"];
 
 /// `pkg NAME CODE` runs Julia code in a depot NAME, and keeps what it said in `NAME.said`.
-const PKG: &str = r#"
+pub(crate) const PKG: &str = r#"
     export JULIA_PKG_SERVER=$server HOME=$PWD
     pkg() {
         JULIA_DEPOT_PATH="$PWD/$1" "$JULIA" --startup-file=no -e "using Pkg; $2" > "$1.said" 2>&1
@@ -30,7 +30,7 @@ const PKG: &str = r#"
 "#;
 
 /// Runs the binary outside, where the upstream is, with the exit code that it must have.
-async fn outside(scene: &Scene, code: i32, arguments: &[&str]) -> String {
+pub(crate) async fn outside(scene: &Scene, code: i32, arguments: &[&str]) -> String {
     let output = command(scene.folder.path()).args(arguments).output();
     let output = tokio::time::timeout(LONG, output).await.unwrap().unwrap();
     assert_eq!(said(&output).0, Some(code), "{arguments:?}: {} {}", stdout(&output), said(&output).1);

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as the test may")]
 
+mod acme;
 mod across;
 mod adopt;
 mod binary;
@@ -25,6 +26,8 @@ mod layers;
 mod patience;
 mod policy;
 mod prewarm;
+mod private;
+mod private_julia;
 mod registries;
 mod request;
 mod resolve_data;
