@@ -84,3 +84,10 @@ proptest! {
         prop_assert!(packed(&other, tree) == bytes);
     }
 }
+
+#[test]
+fn a_folder_of_clones_is_where_this_process_says() {
+    let clones = Clones::new("clones".into(), Bounds::default());
+    let clone = clones.open("https://h.example/R.jl", Trust::Named).unwrap();
+    assert!(clone.folder().starts_with(std::env::current_dir().unwrap().join("clones")));
+}
