@@ -49,7 +49,9 @@ pub fn check(
     progress: &(impl Fn(Event<'_>) + Sync),
 ) -> Result<Report, StoreError> {
     let inputs = read_inputs(&request.paths);
-    policy.iter().for_each(|policy| policy.learn_names(said_names(&inputs)));
+    if let Some(policy) = policy {
+        policy.learn_names(said_names(&inputs));
+    }
     let listed = listed_registries(store, limits)?;
     let plan_of = |inputs: &[Input]| Plan::new(request.selection.clone(), inputs, listed.indexes.clone());
     let mut plan = plan_of(&inputs);
