@@ -184,6 +184,9 @@ pub enum ConfigError {
     /// A registry that is no repository.
     #[error("{0:?} is not the address of a git repository")]
     Registry(String),
+    /// A proxy that is no address.
+    #[error("{0:?} is not the address of an HTTP proxy: http://host:port, https://host:port or \"none\"")]
+    Proxy(String),
     /// A rule of the policy that makes no sense.
     #[error("{key}: {rule:?}: {problem}")]
     Rule {
@@ -194,9 +197,6 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: RuleError,
     },
-    /// A proxy that is no address.
-    #[error("{0:?} is not the address of an HTTP proxy: http://host:port, https://host:port or \"none\"")]
-    Proxy(String),
     /// A bound that cannot work.
     #[error("{0}")]
     Bound(&'static str),

@@ -80,10 +80,10 @@ pub struct Mirror {
     verifications: Semaphore,
     hot: quick_cache::sync::Cache<Resource, Bytes, Weight>,
     names: names::Names,
-    policy: Policy,
-    known: policy::Known,
     origins: origins::Known,
     fallback: crate::config::Fallback,
+    policy: Policy,
+    known: policy::Known,
     misses: misses::Pending,
     listings: watch::Sender<registries::Progress>,
     /// What could not be had of the registries when they were last asked for.
@@ -179,10 +179,10 @@ impl Mirror {
                 config.mirror.cooldown,
             ),
             names: names::Names::default(),
-            policy: Policy::new(config.policy.clone()),
-            known: policy::Known::default(),
             origins: origins::Known::default(),
             fallback: config.fallback,
+            policy: Policy::new(config.policy.clone()),
+            known: policy::Known::default(),
             misses: misses::Pending::default(),
             limits: limits(&config.limits),
             bounds: config.mirror.clone(),
@@ -338,12 +338,11 @@ impl Mirror {
         if lock(&self.flights).contains_key(resource) || self.store.serves(resource) {
             return None;
         }
-        let askable = match self.askable_now(resource)? {
+        let askable = match self.askable_now(resource, &Patience::client(&self.bounds))? {
             Ok(askable) => askable,
             Err(refusal) => return Some(refusal),
         };
-        let asked = self.sources_for(resource, &askable, &Patience::client(&self.bounds));
-        let faults = asked.into_iter().map(|source| self.memory.cooled(source, resource));
+        let faults = askable.sources.iter().map(|source| self.memory.cooled(*source, resource));
         let faults = faults.collect::<Option<Vec<_>>>()?;
         Some(askable.explain(self.verdict(&faults)))
     }

@@ -5,7 +5,7 @@
 //! ([`Mirror::learn_names`]). Nothing is judged before they were read: a pattern that cannot be held
 //! against a name must not let it through.
 
-use super::{Mirror, Refusal, blocking, lock};
+use super::{Mirror, Patience, Refusal, blocking, lock};
 use crate::julia::RegistryIndex;
 use crate::policy::{Act, Age, Package, Policy, Privacy, Registry, Subject, Surroundings, Verdict, Why};
 use crate::protocol::{GENERAL, Kind, Listing, RegistryTree, Resource, TreeHash, Uuid};
@@ -48,7 +48,7 @@ impl Askable {
     pub(super) fn explain(self, refusal: Refusal) -> Refusal {
         match (self.withheld, refusal) {
             (Some(why), Refusal::NotFound) => Refusal::Private(why),
-            (Some(why), Refusal::Absent(words)) => Refusal::Private(format!("{why}; {words}")),
+            (Some(why), Refusal::Absent(tried)) => Refusal::Private(format!("{why}; {tried}")),
             (_, refusal) => refusal,
         }
     }
@@ -124,7 +124,11 @@ impl Mirror {
     }
 
     /// Which sources may be asked for a resource.
-    pub(super) async fn askable(self: &Arc<Self>, resource: &Resource) -> Result<Askable, Refusal> {
+    pub(super) async fn askable(
+        self: &Arc<Self>,
+        resource: &Resource,
+        patience: &Patience,
+    ) -> Result<Askable, Refusal> {
         if self.is_guarded() && !matches!(resource, Resource::Registry { .. }) {
             self.know().await;
             if !self.is_known(resource) {
@@ -132,17 +136,18 @@ impl Mirror {
                 self.load_names().await;
             }
         }
-        self.askable_by_now(resource)
+        self.askable_by_now(resource, patience)
     }
 
     /// The same at once; `None` while the names of what is here are not read.
-    pub(super) fn askable_now(&self, resource: &Resource) -> Option<Result<Askable, Refusal>> {
+    pub(super) fn askable_now(&self, resource: &Resource, patience: &Patience) -> Option<Result<Askable, Refusal>> {
         let is_ready = !self.is_guarded() || (self.known.read.initialized() && self.is_known(resource));
-        (is_ready || self.sources.is_empty()).then(|| self.askable_by_now(resource))
+        (is_ready || self.sources.is_empty()).then(|| self.askable_by_now(resource, patience))
     }
 
-    fn askable_by_now(&self, resource: &Resource) -> Result<Askable, Refusal> {
-        let all = 0..self.sources.len();
+    fn askable_by_now(&self, resource: &Resource, patience: &Patience) -> Result<Askable, Refusal> {
+        let may_now = |(_, source): &(usize, &Arc<dyn Source>)| self.may_ask(source.as_ref(), resource, patience);
+        let all = self.sources.iter().enumerate().filter(may_now).map(|(index, _)| index);
         if !self.is_guarded() || self.sources.is_empty() {
             return Ok(Askable { sources: all.collect(), withheld: None });
         }
@@ -341,11 +346,18 @@ impl Mirror {
                 lock(&self.known.seen).insert(*uuid, Arc::new(seen));
             }
         }
-        if self.private_sources().next().is_some() {
+        if self.is_guarded() && !self.is_offline() {
             let log = self.store.generations()?;
-            let of = |source: &str| self.private_sources().any(|private| private.name() == source);
-            let private = log.iter().filter(|entry| of(&entry.source));
-            *lock(&self.known.private) = private.map(|entry| (entry.uuid, entry.source.as_str().into())).collect();
+            let is_of = |name: &str, source: &&Arc<dyn Source>| source.name() == name;
+            for entry in &log {
+                match self.sources.iter().find(|source| is_of(&entry.source, source)) {
+                    Some(source) if source.rank() == Rank::Private => {
+                        lock(&self.known.private).insert(entry.uuid, source.name().into());
+                    }
+                    Some(source) if source.is_public() => _ = lock(&self.known.listed).insert(entry.uuid),
+                    _ => {}
+                }
+            }
         }
         Ok(())
     }
@@ -385,7 +397,7 @@ impl Mirror {
     fn registry(&self, uuid: Uuid) -> Registry {
         let name = self.names.registry_name(uuid).or_else(|| (uuid == GENERAL).then(|| "General".into()));
         let claimed_by = self.claimant(uuid).or_else(|| lock(&self.known.private).get(&uuid).cloned());
-        let is_listed = self.names.loaded(uuid).is_some() || lock(&self.known.listed).contains(&uuid);
+        let is_listed = lock(&self.known.listed).contains(&uuid);
         Registry { uuid, name, claimed_by, is_listed }
     }
 

@@ -63,11 +63,11 @@ impl Refusal {
         match self {
             Self::Offline | Self::NotFound | Self::Full | Self::Store(_) | Self::Closing => None,
             Self::Absent(_)
+            | Self::Denied(_)
+            | Self::Private(_)
             | Self::Upstream(_)
             | Self::Slow(_)
-            | Self::Content(_)
-            | Self::Denied(_)
-            | Self::Private(_) => Some(self.to_string().chars().take(LONGEST_DETAIL).collect()),
+            | Self::Content(_) => Some(self.to_string().chars().take(LONGEST_DETAIL).collect()),
         }
     }
 

@@ -143,16 +143,16 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// Whether anybody else runs it, so that private names must not be asked of it.
     fn is_public(&self) -> bool;
 
+    /// Whether it may have resources of this kind.
+    fn gives(&self, _kind: Kind) -> bool {
+        true
+    }
+
     /// Whether a registry or a package is its own, by its uuid; only a [`Rank::Private`] has any.
     /// What is its own is asked of no public source.
     fn claims(&self, uuid: Uuid) -> Claim {
         let _ = uuid;
         Claim::No
-    }
-
-    /// Whether it may have resources of this kind.
-    fn gives(&self, _kind: Kind) -> bool {
-        true
     }
 
     /// Its listing of registries; [`Fault::NotFound`] where it does not know the flavor.
