@@ -274,7 +274,9 @@ impl Mirror {
         self.privacy(&Subject::Package(self.package(uuid))).is_private()
     }
 
-    fn is_pinned(&self, uuid: Uuid, tree: TreeHash) -> bool {
+    /// Whether a manifest named this version when it was fetched, and may. Known only where versions
+    /// must have an age.
+    pub fn is_pinned(&self, uuid: Uuid, tree: TreeHash) -> bool {
         self.policy.rules().pins && lock(&self.known.pinned).contains(&Resource::Package { uuid, tree })
     }
 
@@ -429,10 +431,15 @@ impl Mirror {
         (age, self.too_young(&Resource::Package { uuid, tree }).is_some())
     }
 
-    /// Names of sources, each with whether it may be asked for what has this privacy.
-    pub fn who_is_asked(&self, privacy: &Privacy) -> Vec<(String, bool)> {
+    /// Names of the sources for a kind of resources, each with whether it may be asked for what has
+    /// this privacy.
+    pub fn who_is_asked(&self, privacy: &Privacy, kind: Kind) -> Vec<(String, bool)> {
         let may = |source: &dyn Source| privacy.is_public() || !source.is_public();
-        self.sources.iter().map(|source| (source.name().to_owned(), may(source.as_ref()))).collect()
+        self.sources
+            .iter()
+            .filter(|source| source.gives(kind))
+            .map(|source| (source.name().to_owned(), may(source.as_ref())))
+            .collect()
     }
 
     /// Reads the names of what is here without any task: for commands that ask nobody.
