@@ -6,14 +6,14 @@ use super::order::{ExportError, Order};
 use super::select::{Chosen, choose};
 use super::write::{Parts, folder_of, part_of};
 use super::{KeyId, Step, Watch, describe, sbom, sums};
-use crate::closure::{Catalogue, Content, Input, grant, read_inputs};
+use crate::closure::{Content, Input, Registries, grant, read_inputs};
 use crate::exchange::{BundleIndex, INDEX_FORMAT, Request, Sha256, Uncarried, UncarriedKind};
 use crate::fault;
-use crate::julia::{FileKind, MissList, MissListEntry, Version};
+use crate::julia::{FileKind, MissList, MissListEntry, RegisteredVersion};
 use crate::mirror::{Mirror, blocking};
-use crate::prewarm;
-use crate::protocol::{Flavor, Kind, Resource, Uuid};
-use crate::store::Action;
+use crate::prewarm::{self, ByName};
+use crate::protocol::{Kind, Uuid};
+use crate::store::{Action, StoreError};
 use serde::Serialize;
 use sha2::Digest as _;
 use std::collections::BTreeSet;
@@ -72,7 +72,9 @@ pub async fn export(mirror: Arc<Mirror>, order: Order, watch: Arc<dyn Watch>) ->
     let paths = order.paths.clone();
     let mut inputs = blocking(move || read_inputs(&paths)).await?;
     let asks = order.fetch && !order.dry_run && order.request.is_some() && !mirror.is_offline();
-    let task = task(&order);
+    let mut task = task(&order);
+    // Those that clients were seen to run, if nobody named any.
+    task.by_name.prepare(mirror.store()).map_err(std::io::Error::other)?;
     let mut problems = Vec::new();
     if asks {
         let reports = prewarm::prepare(&mirror, &task, &*watch).await;
@@ -84,9 +86,10 @@ pub async fn export(mirror: Arc<Mirror>, order: Order, watch: Arc<dyn Watch>) ->
     } else {
         mirror.load_names().await;
     }
+    inputs = prewarm::choose(&mirror, &task.by_name, inputs).await?;
     if let Some(request) = order.request.clone() {
         let mirror = Arc::clone(&mirror);
-        let (input, refused) = blocking(move || wanted(&mirror, &request)).await?;
+        let (input, refused) = blocking(move || wanted(&mirror, &request)).await??;
         inputs.push(input);
         problems.extend(refused);
     }
@@ -105,26 +108,35 @@ pub async fn export(mirror: Arc<Mirror>, order: Order, watch: Arc<dyn Watch>) ->
 fn task(order: &Order) -> prewarm::Request {
     prewarm::Request {
         paths: order.paths.clone(),
+        by_name: ByName { julias: order.julias.clone(), ..ByName::default() },
         platforms: order.platforms.clone(),
         lazy: order.lazy,
         dry_run: false,
         jobs: order.jobs,
         attempts: order.attempts,
+        git: false,
         allow_unmirrorable: order.allow_unmirrorable,
         cancel: order.cancel.clone(),
     }
 }
 
 /// What a request asks for, as an input, and the wishes that come to nothing.
-fn wanted(mirror: &Mirror, request: &Request) -> (Input, Vec<Uncarried>) {
+fn wanted(mirror: &Mirror, request: &Request) -> Result<(Input, Vec<Uncarried>), StoreError> {
     let misses = request.misses.iter().map(|miss| MissListEntry {
         resource: miss.resource,
         name: miss.name.clone(),
         version: miss.version.clone(),
     });
     let damaged = request.damaged.iter().map(|it| MissListEntry { resource: it.resource, name: None, version: None });
-    let julias: Vec<Version> = request.julia.iter().filter_map(|version| version.parse().ok()).collect();
-    let granted = grant(&request.wishes, &julias, &catalogues(mirror, request));
+    let julias: Vec<_> = request.julia.iter().filter_map(|version| version.parse().ok()).collect();
+    let registries = if request.wishes.is_empty() {
+        Registries::default()
+    } else {
+        Registries::load(mirror.store(), mirror.limits())?
+    };
+    registries.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
+    let forbids = |uuid, version: &RegisteredVersion<'_>| mirror.forbids(uuid, version.tree);
+    let granted = grant(&request.wishes, &julias, &registries, &forbids);
     let wishes = granted.packages.into_iter().map(|(resource, package)| MissListEntry {
         resource,
         name: package.name,
@@ -137,24 +149,7 @@ fn wanted(mirror: &Mirror, request: &Request) -> (Input, Vec<Uncarried>) {
         why,
     });
     let content = Ok(Content::Misses(MissList { entries }));
-    (Input { path: "the request".into(), kind: Some(FileKind::MissList), content }, refused.collect())
-}
-
-/// The published registries with what their packages depend on; read only if there are wishes.
-fn catalogues(mirror: &Mirror, request: &Request) -> Vec<Catalogue> {
-    if request.wishes.is_empty() {
-        return Vec::new();
-    }
-    let listings = Flavor::ALL.into_iter().filter_map(|flavor| mirror.store().listing(flavor).ok().flatten());
-    let listings: Vec<_> = listings.collect();
-    let load = |index: Arc<crate::julia::RegistryIndex>| {
-        let uuid = index.registry_uuid();
-        let tree = listings.iter().find_map(|listing| listing.tree(uuid))?;
-        let registry = Resource::Registry { uuid, tree };
-        let loaded = Catalogue::load(mirror.store(), index, &registry, mirror.limits());
-        loaded.inspect_err(|error| tracing::warn!(%registry, "cannot be read: {error}")).ok()
-    };
-    mirror.registries().into_iter().filter_map(load).collect()
+    Ok((Input { path: "the request".into(), kind: Some(FileKind::MissList), content }, refused.collect()))
 }
 
 /// Everything after the fetching. Blocks.

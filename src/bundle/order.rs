@@ -2,7 +2,7 @@
 
 use super::SigningKey;
 use crate::exchange::{MAX_VOLUMES, Request, Uncarried, is_destination};
-use crate::julia::Platforms;
+use crate::julia::{JuliaTarget, Platforms};
 use crate::store::{Store, StoreError};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -24,6 +24,8 @@ pub struct Order {
     pub overlap: usize,
     /// Whom it is for; else the request says, else it is for all.
     pub destination: Option<String>,
+    /// For which Julia versions are chosen for projects; empty for those whose clients were seen here.
+    pub julias: Vec<JuliaTarget>,
     /// Whose artifacts belong to the closure.
     pub platforms: Platforms,
     /// Whether lazy artifacts belong to it.

@@ -1,7 +1,7 @@
 //! What goes into a bundle, what is left out because the other side has it, and what is missing.
 
 use super::order::{ExportError, Order};
-use crate::closure::{Input, Plan, Selection, State, UnmirrorableKind, survey};
+use crate::closure::{Content, Input, Plan, Selection, State, UnmirrorableKind, survey};
 use crate::exchange::{Base, Publication, Request, Uncarried, UncarriedKind};
 use crate::mirror::Mirror;
 use crate::prewarm::Report;
@@ -96,6 +96,15 @@ fn unusable(inputs: &[Input], plan: &Plan) -> BTreeSet<Uncarried> {
         let why = input.content.as_ref().err()?.to_string();
         Some(Uncarried { what: input.path.display().to_string(), kind: UncarriedKind::Missing, why })
     });
+    let unchosen = inputs.iter().flat_map(|input| {
+        let why = match &input.content {
+            Ok(Content::Resolved(resolved)) => resolved.conflicts.iter().map(|it| it.why.clone()).collect(),
+            Ok(Content::Project(_)) => vec!["no Julia is known to choose its versions for".to_owned()],
+            _ => Vec::new(),
+        };
+        let what = input.path.display().to_string();
+        why.into_iter().map(move |why| Uncarried { what: what.clone(), kind: UncarriedKind::Missing, why })
+    });
     let unmirrorable = plan.unmirrorable.iter().map(|entry| {
         let what = format!("{} {}", entry.name, entry.version.as_deref().unwrap_or("without a version"));
         let (kind, why) = match entry.kind {
@@ -109,7 +118,7 @@ fn unusable(inputs: &[Input], plan: &Plan) -> BTreeSet<Uncarried> {
         };
         Uncarried { what, kind, why }
     });
-    broken.chain(unmirrorable).collect()
+    broken.chain(unchosen).chain(unmirrorable).collect()
 }
 
 /// Why something could not be fetched.

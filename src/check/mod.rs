@@ -9,7 +9,11 @@ mod report;
 pub use finding::{Finding, FindingKind};
 pub use report::{CheckedInput, CheckedResource, Report, Status, Totals};
 
-use crate::closure::{Input, Plan, Selection, Survey, listed_registries, read_inputs, said_names, survey};
+use crate::closure::{
+    Content, Input, InputError, Plan, Registries, Selection, Solver, Survey, listed_registries, read_inputs,
+    said_names, solve_projects, survey,
+};
+use crate::julia::{JuliaTarget, RegisteredVersion};
 use crate::mirror::Mirror;
 use crate::protocol::{Kind, Resource};
 use crate::store::{Store, StoreError};
@@ -22,6 +26,10 @@ use std::path::PathBuf;
 pub struct Request {
     /// Files and folders.
     pub paths: Vec<PathBuf>,
+    /// For which Julia versions of projects are chosen.
+    pub julias: Vec<JuliaTarget>,
+    /// Whether what the tests of projects need must be here too.
+    pub tests: bool,
     /// Which artifacts are wanted.
     pub selection: Selection,
     /// Packages that no package server can give do not make a manifest incomplete.
@@ -48,16 +56,23 @@ pub fn check(
     policy: Option<&Mirror>,
     progress: &(impl Fn(Event<'_>) + Sync),
 ) -> Result<Report, StoreError> {
-    let inputs = read_inputs(&request.paths);
-    if let Some(policy) = policy {
-        policy.learn_names(said_names(&inputs));
-    }
+    let mut inputs = read_inputs(&request.paths);
+    policy.iter().for_each(|policy| policy.learn_names(said_names(&inputs)));
     let listed = listed_registries(store, limits)?;
+    if inputs.iter().any(|input| matches!(input.content, Ok(Content::Project(_)))) {
+        let registries = Registries::load(store, limits)?;
+        let (julias, tests) = (&request.julias, request.tests);
+        let forbids = |uuid, version: &RegisteredVersion<'_>| policy?.forbids(uuid, version.tree);
+        solve_projects(&mut inputs, &Solver { registries: &registries, julias, tests, forbids: &forbids });
+        inputs.iter_mut().for_each(refuse_unsolved);
+    }
     let plan_of = |inputs: &[Input]| Plan::new(request.selection.clone(), inputs, listed.indexes.clone());
     let mut plan = plan_of(&inputs);
     progress(Event::Planned(plan.count()));
     let survey = survey(store, limits, &mut plan, request.jobs, &|resource| progress(Event::Looked(resource)))?;
     let denied = policy.map(|policy| denied(policy, &plan, &survey)).unwrap_or_default();
+    let repositories = plan.repositories.iter().map(|(url, wanted)| Ok((url.clone(), wanted.look_up(store)?)));
+    let repositories = repositories.collect::<Result<_, StoreError>>()?;
     let mut report = Report::new(&plan, &survey, &listed, &denied);
     for input in &inputs {
         let mut plan = plan_of(std::slice::from_ref(input));
@@ -67,10 +82,24 @@ pub fn check(
         }
         let is_missing = |it: &Resource| survey.bytes(it).is_none() || denied.contains_key(it);
         let missing = plan.resources().filter(is_missing).count();
-        let findings = finding::of_input(input, &plan, &listed);
+        let findings = finding::of_input(input, &plan, &listed, &repositories);
         report.add_input(input, missing, findings, request.allow_unmirrorable);
     }
     Ok(report)
+}
+
+/// A project that no versions could be chosen for, for one Julia at least, cannot be instantiated.
+fn refuse_unsolved(input: &mut Input) {
+    let path = || input.path.clone();
+    let error = match &input.content {
+        Ok(Content::Project(_)) => InputError::NoJulia(path()),
+        Ok(Content::Resolved(resolved)) => match resolved.conflicts.first() {
+            Some(conflict) => InputError::Conflict { path: path(), why: conflict.why.clone() },
+            None => return,
+        },
+        _ => return,
+    };
+    input.content = Err(error);
 }
 
 /// What clients do not get, or prewarm would not fetch, with what decides it.

@@ -4,10 +4,11 @@ use super::args::{some, switch};
 use super::progress::Bar;
 use super::table::{bytes, printable, table};
 use super::{Outcome, complain, default_jobs, open_existing_store, print, print_json, runtime};
-use crate::check::{CheckedResource, Event, Finding, Report, Request, Status, check};
+use crate::check::{CheckedResource, Event, Finding, FindingKind, Report, Request, Status, check};
 use crate::closure::Selection;
 use crate::config::{Config, PrewarmSettings, Settings};
 use crate::mirror::{Mirror, limits};
+use crate::prewarm::ByName;
 use crate::store::Store;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -31,9 +32,16 @@ pub(super) struct CheckArgs {
     /// One JSON document on standard output
     #[arg(long, env = "AIRLOCK_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     json: Option<bool>,
-    /// Manifests, Artifacts.toml files, exported lists of misses, or folders to search for them
+    /// Julia to choose the versions of projects for: 1.10, its newest patch, or 1.10.4; repeat for more
+    /// [default: those that clients of this mirror run]
+    #[arg(long, env = "AIRLOCK_JULIA_VERSION", value_name = "VERSION", value_delimiter = ',')]
+    julia: Vec<String>,
+    /// What the tests of projects need too
+    #[arg(long)]
+    test: bool,
+    /// Manifests, projects, Artifacts.toml files, exported lists of misses, or folders to search for them
     #[arg(required = true, value_name = "PATH")]
-    pub(super) paths: Vec<PathBuf>,
+    paths: Vec<PathBuf>,
 }
 
 impl CheckArgs {
@@ -42,20 +50,25 @@ impl CheckArgs {
             platform: some(&self.platform),
             no_lazy: self.no_lazy,
             allow_unmirrorable: self.allow_unmirrorable,
+            julia: some(&self.julia),
             ..PrewarmSettings::default()
         };
         Settings { jobs: self.jobs, json: self.json, prewarm, ..common }
     }
 }
 
-pub(super) fn run(config: &Config, paths: Vec<PathBuf>) -> anyhow::Result<Outcome> {
+pub(super) fn run(config: &Config, args: CheckArgs) -> anyhow::Result<Outcome> {
+    let store = open_existing_store(config)?;
+    let mut by_name = ByName { tests: args.test, ..ByName::default() }.with_julias(&config.prewarm)?;
+    by_name.prepare(&store)?;
     let request = Request {
-        paths,
+        paths: args.paths,
+        julias: by_name.julias,
+        tests: by_name.tests,
         selection: Selection::new(&config.prewarm)?,
         allow_unmirrorable: config.prewarm.allow_unmirrorable,
         jobs: default_jobs(config),
     };
-    let store = open_existing_store(config)?;
     let bar = Bar::new(0, "checking");
     let policy = policy(config, &store)?;
     let report = check(&store, &limits(&config.limits), &request, policy.as_deref(), &|event| match event {
@@ -124,7 +137,10 @@ fn row(resource: &CheckedResource) -> Vec<String> {
 fn line(word: &str, finding: &Finding) -> String {
     let name = finding.name.as_ref().map_or(String::new(), |name| format!("{name} "));
     let version = finding.version.as_ref().map_or(String::new(), |version| format!("{version} "));
-    let url = finding.url.as_ref().map_or(String::new(), |url| format!("({url}) "));
+    let url = finding.url.as_ref().map_or(String::new(), |url| {
+        let file = finding.file.as_ref().map_or(String::new(), |file| format!(" in {file}"));
+        format!("({url}{file}) ")
+    });
     let named = printable(&format!("{name}{version}{url}"));
     let named = named.trim_end();
     let colon = if named.is_empty() { "" } else { ": " };
@@ -139,6 +155,7 @@ fn summary(report: &Report) -> String {
         (totals.damaged, "damaged"),
         (totals.denied, "denied"),
         (report.problems.len(), "in the way"),
+        (report.notes.iter().filter(|it| it.kind == FindingKind::NeedsGit).count(), "need git inside"),
         (report.standard_libraries, "standard libraries"),
         (report.local_paths, "local paths"),
         (report.unopened_packages, "packages whose artifacts are not known because they are not here"),

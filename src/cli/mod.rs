@@ -12,6 +12,7 @@ mod demo;
 #[cfg(test)]
 mod docs;
 mod doctor;
+mod fallback;
 mod gc;
 mod misses;
 mod policy;
@@ -81,7 +82,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Prewarm(args) => block_on(prewarm::run(&config, args)),
         Command::Adopt(args) => adopt::run(&config, &args),
         Command::Demo(args) => block_on(demo::run(config, args.exit, args.upstream_only)),
-        Command::Check(args) => check::run(&config, args.paths),
+        Command::Check(args) => check::run(&config, args),
         Command::Misses(args) => misses::run(&config, args.action.unwrap_or_default()),
         Command::Request(args) => request::run(&config, args.action.unwrap_or_default()),
         Command::Registries(args) => block_on(registries::run(&config, args)),

@@ -35,6 +35,10 @@ pub enum InputKind {
     Misses,
     /// A request.
     Request,
+    /// A project.
+    Project,
+    /// Names on the command line.
+    Names,
 }
 
 impl InputReport {
@@ -61,11 +65,21 @@ impl InputReport {
                 ..report
             },
             Ok(Content::Request(request)) => Self { warnings: wishes(&request.wishes).into_iter().collect(), ..report },
+            Ok(Content::Project(_)) => Self { warnings: vec![NO_JULIA.to_owned()], ..report },
+            Ok(Content::Resolved(resolved)) => {
+                let kind = report.kind.or(Some(InputKind::Names));
+                Self { kind, warnings: resolved.notes.iter().cloned().collect(), ..report }
+            }
+            Ok(Content::Versions(_)) => Self { kind: Some(InputKind::Names), ..report },
             Ok(Content::Artifacts(_) | Content::Misses(_)) => report,
             Err(error) => Self { error: Some(one_line(&error.to_string())), ..report },
         }
     }
 }
+
+/// Said of a project that was found, not named.
+const NO_JULIA: &str = "this project has no manifest, and no Julia is known to choose versions for: give --julia, or set \
+                        prewarm.julia; nothing is taken from it";
 
 /// What is not done about the wishes of a request.
 fn wishes(wishes: &[Wish]) -> Option<String> {
@@ -82,6 +96,7 @@ impl From<FileKind> for InputKind {
             FileKind::Artifacts => Self::Artifacts,
             FileKind::MissList => Self::Misses,
             FileKind::Request => Self::Request,
+            FileKind::Project => Self::Project,
         }
     }
 }

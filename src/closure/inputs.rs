@@ -2,9 +2,14 @@
 //!
 //! A file that cannot be used does not stop the others: it becomes an input with an error.
 
+use super::project_input::{ProjectInput, read_project};
+use super::solve::Resolved;
+use super::versions::Versions;
 use super::walk::walk;
 use crate::exchange::{Request, RequestError};
-use crate::julia::{Artifact, ArtifactsToml, FileKind, FormatError, Manifest, MissList, MissListError, SniffError};
+use crate::julia::{
+    Artifact, ArtifactsToml, FileKind, FormatError, Manifest, MissList, MissListError, Project, SniffError,
+};
 use fs_err as fs;
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -38,6 +43,12 @@ pub enum Content {
     Misses(MissList),
     /// Anything, and wishes.
     Request(Box<Request>),
+    /// Names and ranges: [`solve_projects`](super::solve_projects) chooses versions.
+    Project(Box<ProjectInput>),
+    /// Packages that were chosen.
+    Resolved(Box<Resolved>),
+    /// Many versions of packages.
+    Versions(Box<Versions>),
 }
 
 impl Content {
@@ -45,7 +56,7 @@ impl Content {
     pub fn artifacts(&self) -> Option<&[Artifact]> {
         match self {
             Self::Artifacts(artifacts) => Some(artifacts),
-            Self::Manifest(_) | Self::Misses(_) | Self::Request(_) => None,
+            _ => None,
         }
     }
 }
@@ -57,11 +68,19 @@ pub enum InputError {
     #[error("{path}: no such file or folder", path = .0.display())]
     Missing(PathBuf),
     /// A folder without anything to read.
-    #[error("{path}: no manifest, Artifacts.toml or list of misses in it; folders with a file {IGNORE_FILE} were passed over", path = .0.display())]
+    #[error("{path}: no manifest, project, Artifacts.toml or list of misses in it; folders with a file {IGNORE_FILE} were passed over", path = .0.display())]
     Nothing(PathBuf),
-    /// A project nobody has resolved.
-    #[error("{path}: this project has no manifest, so it says nothing about versions: resolve it and keep its Manifest.toml", path = .0.display())]
-    NoManifest(PathBuf),
+    /// A project that no versions can be chosen for.
+    #[error("{path}: a project names no exact versions: say with --julia for which Julia to choose them, or give the Manifest.toml that belongs to it", path = .0.display())]
+    NoJulia(PathBuf),
+    /// A project whose wishes contradict each other, or what there is.
+    #[error("{path}: no versions fit: {why}", path = path.display())]
+    Conflict {
+        /// The file.
+        path: PathBuf,
+        /// In words.
+        why: String,
+    },
     /// The file system said no; the message names the file.
     #[error(transparent)]
     Read(#[from] io::Error),
@@ -114,23 +133,44 @@ pub enum InputError {
 /// that is reached twice is read once. Blocks.
 pub fn read_inputs(paths: &[PathBuf]) -> Vec<Input> {
     let mut seen = HashSet::new();
-    let found = paths.iter().flat_map(|path| if path.is_dir() { walk(path) } else { vec![(path.clone(), Ok(()))] });
-    let once = found.filter(|(path, _)| seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
-    once.map(|(path, found)| match found {
-        Ok(()) => read_input(path),
-        Err(error) => Input { kind: kind_by_name(&path), path, content: Err(error) },
-    })
-    .collect()
+    let found = paths.iter().flat_map(|path| {
+        let found = if path.is_dir() { walk(path) } else { vec![(path.clone(), Ok(()))] };
+        found.into_iter().map(|(file, found)| (!path.is_dir(), file, found))
+    });
+    let once = found.filter(|(_, path, _)| seen.insert(fs::canonicalize(path).unwrap_or_else(|_| path.clone())));
+    let mut inputs: Vec<_> = once
+        .map(|(named, path, found)| match found {
+            Ok(()) => read_input(path, named),
+            Err(error) => Input { kind: kind_by_name(&path), path, content: Err(error) },
+        })
+        .collect();
+    drop_members(&mut inputs);
+    inputs
 }
 
-fn read_input(path: PathBuf) -> Input {
+/// Takes out projects that were met on the way and are members of a workspace that was met too: one
+/// manifest serves all of it.
+fn drop_members(inputs: &mut Vec<Input>) {
+    let project = |input: &Input| match &input.content {
+        Ok(Content::Project(project)) => Some((project.named, project.member_folders.clone())),
+        _ => None,
+    };
+    let members: HashSet<_> = inputs.iter().filter_map(project).flat_map(|(_, folders)| folders).collect();
+    inputs.retain(|input| {
+        let folder = input.path.parent().and_then(|folder| fs::canonicalize(folder).ok());
+        let is_member = folder.is_some_and(|folder| members.contains(&folder));
+        !is_member || project(input).is_none_or(|(named, _)| named)
+    });
+}
+
+fn read_input(path: PathBuf, named: bool) -> Input {
     let text = match read_text(&path) {
         Ok(text) => text,
         Err(error) => return Input { kind: kind_by_name(&path), path, content: Err(error) },
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     match recognise(&name, &text) {
-        Ok(kind) => Input { content: parse(&path, kind, &text), kind: Some(kind), path },
+        Ok(kind) => Input { content: parse(&path, named, kind, &text), kind: Some(kind), path },
         Err(error) => {
             let content = Err(InputError::Kind { path: path.clone(), error });
             Input { kind: kind_by_name(&path), path, content }
@@ -146,7 +186,7 @@ fn kind_by_name(path: &Path) -> Option<FileKind> {
     FileKind::by_name(path.file_name()?.to_str()?)
 }
 
-fn read_text(path: &Path) -> Result<String, InputError> {
+pub(super) fn read_text(path: &Path) -> Result<String, InputError> {
     let file = fs::File::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => InputError::Missing(path.to_owned()),
         _ => error.into(),
@@ -163,11 +203,15 @@ fn read_text(path: &Path) -> Result<String, InputError> {
     })
 }
 
-fn parse(path: &Path, kind: FileKind, text: &str) -> Result<Content, InputError> {
+fn parse(path: &Path, named: bool, kind: FileKind, text: &str) -> Result<Content, InputError> {
     let format = |error| InputError::Format { path: path.to_owned(), error };
     match kind {
         FileKind::Manifest => Manifest::parse(text).map(Content::Manifest).map_err(format),
         FileKind::Artifacts => ArtifactsToml::parse(text).map(Content::Artifacts).map_err(format),
+        FileKind::Project => {
+            let project = Project::parse(text).map_err(format)?;
+            Ok(Content::Project(Box::new(read_project(path, project, named)?)))
+        }
         FileKind::MissList => {
             let misses = MissList::parse(text).map(Content::Misses);
             misses.map_err(|error| InputError::Misses { path: path.to_owned(), error })
@@ -219,7 +263,7 @@ mod tests {
             ("request", b"{\"airlock_request\": 2}", "<file> request format 2"),
             ("Manifest.toml", b" {\n\"airlock_request\": 1,\n}", "<file> not a request: "),
             ("Manifest.toml", b"a='1'\nb='\xff'", "<file> line 2: not UTF-8"),
-            ("Project.toml", b"[deps]\nA='x'", "<file> this is a project, not a manifest"),
+            ("Project.toml", b"[deps]\nA='x'", "<file> line 2: \"x\" is not a uuid"),
             ("notes", b"", "<file> the file is empty"),
         ] {
             let error = read(name, bytes).1.unwrap_err();

@@ -25,6 +25,23 @@ fn names(content: &Content) -> Vec<(Resource, &str)> {
         Content::Artifacts(artifacts) => {
             artifacts.iter().map(|it| (Resource::Artifact { tree: it.tree }, it.name.as_str())).collect()
         }
+        Content::Project(input) => {
+            let projects = [&input.project].into_iter().chain(&input.members).chain(&input.folders).chain(&input.tests);
+            let deps = projects.flat_map(|it| it.deps.iter().chain(&it.weakdeps).chain(&it.extras));
+            deps.map(|(name, &uuid)| (Resource::Package { uuid, tree: TreeHash::EMPTY }, name.as_str())).collect()
+        }
+        Content::Resolved(resolved) => {
+            let packages = resolved.solved.iter().flat_map(|solved| &solved.packages);
+            let named = packages.filter_map(|(&uuid, chosen)| {
+                Some((Resource::Package { uuid, tree: chosen.tree? }, chosen.name.as_str()))
+            });
+            named.collect()
+        }
+        Content::Versions(versions) => versions
+            .packages
+            .iter()
+            .filter_map(|(resource, wanted)| Some((*resource, wanted.name.as_deref()?)))
+            .collect(),
         Content::Misses(misses) => {
             misses.entries.iter().filter_map(|entry| Some((entry.resource, entry.name.as_deref()?))).collect()
         }

@@ -20,7 +20,7 @@ pub(super) type Found = (PathBuf, Result<(), InputError>);
 /// any is a problem itself.
 pub(super) fn walk(root: &Path) -> Vec<Found> {
     let mut walk = Walk { root, seen: HashSet::new(), found: Vec::new() };
-    let mut folders = vec![Folder { path: root.to_owned(), below_manifest: false }];
+    let mut folders = vec![Folder { path: root.to_owned(), below_manifest: false, below_project: false }];
     while let Some(folder) = folders.pop() {
         match walk.enter(&folder) {
             Ok(below) => folders.extend(below),
@@ -46,6 +46,8 @@ struct Folder {
     /// Whether a folder above it has a manifest: that may serve its project too, as in workspaces
     /// and for tests and docs.
     below_manifest: bool,
+    /// Whether the folder that it is in has a project: a `test` there is that project's.
+    below_project: bool,
 }
 
 /// What a name in a folder is to a walk.
@@ -83,10 +85,13 @@ impl Walk<'_> {
                 _ => {}
             }
         }
-        if !below_manifest {
-            self.found.extend(projects.into_iter().map(|path| (path.clone(), Err(InputError::NoManifest(path)))));
+        let below_project = !projects.is_empty();
+        let is_test = folder.below_project && folder.path.file_name().is_some_and(|name| name == "test");
+        if !below_manifest && !is_test {
+            // Of two the first counts for Julia: JuliaProject.toml.
+            self.found.extend(projects.into_iter().take(1).map(|path| (path, Ok(()))));
         }
-        Ok(folders.into_iter().map(|path| Folder { path, below_manifest }).collect())
+        Ok(folders.into_iter().map(|path| Folder { path, below_manifest, below_project }).collect())
     }
 
     fn is_ignored(&self, folder: &Path) -> bool {
@@ -106,8 +111,8 @@ impl Name {
     fn of(name: &OsString) -> Self {
         let text = name.to_string_lossy();
         match FileKind::by_name(&text) {
+            Some(FileKind::Project) => Self::Project,
             Some(kind) => Self::Input(kind),
-            None if matches!(&*text, "Project.toml" | "JuliaProject.toml") => Self::Project,
             None if text.ends_with(".txt") || text.ends_with(".misses") => Self::MaybeMisses,
             None => Self::Other,
         }
@@ -195,11 +200,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_projects_that_nobody_resolved_are_problems() {
+    fn nothing_is_a_problem() {
         assert_eq!(found(&["notes.md"]), ["!"]);
         assert_eq!(found(&["demo/.airlockignore", "demo/Manifest.toml"]), ["!"]);
-        assert_eq!(found(&["a/Manifest.toml", "b/Project.toml"]), ["a/Manifest.toml", "!b/Project.toml"]);
+    }
+
+    #[test]
+    fn a_project_counts_where_it_has_no_manifest() {
+        assert_eq!(found(&["a/Manifest.toml", "b/Project.toml"]), ["a/Manifest.toml", "b/Project.toml"]);
         assert_eq!(found(&["Manifest.toml", "Project.toml", "test/Project.toml"]), ["Manifest.toml"]);
+        let package = ["Project.toml", "JuliaProject.toml", "test/Project.toml", "docs/Project.toml"];
+        assert_eq!(found(&package), ["JuliaProject.toml", "docs/Project.toml"]);
+        assert_eq!(found(&["test/Project.toml"]), ["test/Project.toml"]);
     }
 
     #[test]

@@ -85,6 +85,10 @@ pub struct Prewarm {
     pub allow_unmirrorable: bool,
     /// How often a resource is tried, at least 1.
     pub attempts: u32,
+    /// Whether the git repositories that manifests name are mirrored.
+    pub git: bool,
+    /// The versions of Julia that versions are chosen for; empty for those that were seen.
+    pub julias: Vec<String>,
 }
 
 /// How bundles are made, and which are trusted.
@@ -184,9 +188,6 @@ pub enum ConfigError {
     /// A registry that is no repository.
     #[error("{0:?} is not the address of a git repository")]
     Registry(String),
-    /// A proxy that is no address.
-    #[error("{0:?} is not the address of an HTTP proxy: http://host:port, https://host:port or \"none\"")]
-    Proxy(String),
     /// A rule of the policy that makes no sense.
     #[error("{key}: {rule:?}: {problem}")]
     Rule {
@@ -197,6 +198,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: RuleError,
     },
+    /// A proxy that is no address.
+    #[error("{0:?} is not the address of an HTTP proxy: http://host:port, https://host:port or \"none\"")]
+    Proxy(String),
     /// A bound that cannot work.
     #[error("{0}")]
     Bound(&'static str),
@@ -217,7 +221,7 @@ impl Config {
             listen: flags.listen.or(file.listen).unwrap_or((Ipv4Addr::LOCALHOST, 8000).into()),
             upstreams: if offline { Vec::new() } else { upstreams },
             registries: if offline { Vec::new() } else { registries },
-            fallback: Fallback::new(&file.fallback),
+            fallback: Fallback::new(&flags.fallback, &file.fallback),
             offline,
             log: flags.log.or(file.log).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level),
@@ -269,6 +273,8 @@ impl Prewarm {
             dry_run: flags.dry_run.or(file.dry_run).unwrap_or(false),
             allow_unmirrorable: flags.allow_unmirrorable.or(file.allow_unmirrorable).unwrap_or(false),
             attempts: flags.attempts.or(file.attempts).unwrap_or(5),
+            git: flags.git.or(file.git).unwrap_or(false),
+            julias: flags.julia.or(file.julia).unwrap_or_default(),
         }
     }
 }

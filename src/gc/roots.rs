@@ -2,7 +2,7 @@
 
 use super::Request;
 use crate::closure::{Content, Input, Listed, Plan, Selection, State, Unmirrorable, UnmirrorableKind, survey};
-use crate::protocol::{Kind, RegistryTree, Resource, TreeHash, Uuid};
+use crate::protocol::{Kind, RegistryTree, RepositoryFile, Resource, TreeHash, Uuid};
 use crate::store::{Generation, Store, StoreError};
 use crate::tree::Limits;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 pub(super) struct Roots {
     /// Resources that a root names.
     named: HashSet<Resource>,
+    /// Git bundles of repositories that a root names; `None` for all.
+    repositories: Option<HashSet<RepositoryFile>>,
     /// Kinds of which nothing goes.
     whole: Vec<Kind>,
     /// Why artifacts stay that nobody is known to need.
@@ -36,11 +38,15 @@ impl Roots {
         }
         let broken = inputs.iter().filter_map(|input| input.content.as_ref().err());
         roots.refused.extend(broken.map(ToString::to_string));
+        roots.refused.extend(inputs.iter().filter_map(project));
         let mut plan = Plan::new(Selection::ALL, inputs, listed.indexes.clone());
         roots.refused.extend(plan.unmirrorable.iter().filter_map(unresolved));
         if !roots.refused.is_empty() {
             return Ok(roots);
         }
+        // Whatever of a repository is wanted is in its one file.
+        let files = plan.repositories.values().filter_map(|it| RepositoryFile::of(it.address.expose()).ok());
+        roots.repositories = Some(files.collect());
         let survey = survey(store, limits, &mut plan, request.jobs, progress)?;
         for (package, wanted) in &plan.packages {
             let why = match survey.states.get(package) {
@@ -64,9 +70,23 @@ impl Roots {
         Ok(roots)
     }
 
+    pub(super) fn keep_repository(&self, file: &RepositoryFile) -> bool {
+        self.repositories.as_ref().is_none_or(|named| named.contains(file))
+    }
+
     pub(super) fn keep(&self, resource: &Resource) -> bool {
         self.whole.contains(&resource.kind()) || self.named.contains(resource)
     }
+}
+
+/// What was chosen for a project once is not what would be chosen now, so it says nothing about what
+/// clients have.
+fn project(input: &Input) -> Option<String> {
+    let is_project = matches!(input.content, Ok(Content::Project(_)));
+    let path = input.path.display();
+    is_project.then(|| {
+        format!("{path}: a project names no exact versions, so it cannot keep any: give the Manifest.toml that belongs to it")
+    })
 }
 
 /// An entry that may stand for a package here, nobody can say which.

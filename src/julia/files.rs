@@ -3,6 +3,7 @@
 
 use super::error::FormatError;
 use super::manifest;
+use super::manifest_text::MANIFEST_COMMENT;
 use super::misslist::MissList;
 use super::reader::{Document, Table, Value};
 
@@ -15,6 +16,8 @@ pub enum FileKind {
     Artifacts,
     /// A list of misses from an inside server.
     MissList,
+    /// `Project.toml`, `JuliaProject.toml`: names and ranges.
+    Project,
     /// A request from an inside server; no file of Julia's, so it is told by who reads it.
     Request,
 }
@@ -25,9 +28,6 @@ pub enum SniffError {
     /// Not even TOML.
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// `Project.toml`: it has no hashes.
-    #[error("this is a project, not a manifest: give the Manifest.toml that belongs to it")]
-    Project,
     /// `Registry.toml`.
     #[error("this is a registry, not a manifest")]
     Registry,
@@ -35,12 +35,9 @@ pub enum SniffError {
     #[error("the file is empty")]
     Empty,
     /// TOML of some other kind.
-    #[error("neither a manifest nor an Artifacts.toml, a list of misses or a request")]
+    #[error("neither a manifest nor a project, an Artifacts.toml, a list of misses or a request")]
     Unknown,
 }
-
-/// What Pkg writes above every manifest, so above one without packages too.
-const MANIFEST_COMMENT: &str = "# This file is machine-generated - editing it directly is not advised";
 
 impl FileKind {
     /// The kind that a file name stands for (Julia `base/loading.jl`, `manifest_names`, and
@@ -48,6 +45,7 @@ impl FileKind {
     pub fn by_name(name: &str) -> Option<Self> {
         match name {
             "Artifacts.toml" | "JuliaArtifacts.toml" => Some(Self::Artifacts),
+            "Project.toml" | "JuliaProject.toml" => Some(Self::Project),
             "AppManifest.toml" => Some(Self::Manifest),
             _ => {
                 let stem = name.strip_prefix("Julia").unwrap_or(name).strip_prefix("Manifest")?;
@@ -65,6 +63,7 @@ impl FileKind {
         let document = Document::parse(text)?;
         let root = document.root();
         if root.values().next().is_none() {
+            // It stands above one without packages too.
             return if text.contains(MANIFEST_COMMENT) { Ok(Self::Manifest) } else { Err(SniffError::Empty) };
         }
         of_table(root)
@@ -95,7 +94,7 @@ fn of_table(root: Table<'_>) -> Result<FileKind, SniffError> {
         return Err(SniffError::Registry);
     }
     if is_project(root) {
-        return Err(SniffError::Project);
+        return Ok(FileKind::Project);
     }
     root.values().find_map(of_value).ok_or(SniffError::Unknown)
 }
@@ -139,12 +138,15 @@ mod tests {
         ] {
             assert_eq!(FileKind::by_name(name), Some(FileKind::Manifest), "{name}");
         }
+        for name in ["Project.toml", "JuliaProject.toml"] {
+            assert_eq!(FileKind::by_name(name), Some(FileKind::Project), "{name}");
+        }
         for name in ["Artifacts.toml", "JuliaArtifacts.toml"] {
             assert_eq!(FileKind::by_name(name), Some(FileKind::Artifacts), "{name}");
         }
         for name in [
             "",
-            "Project.toml",
+            "project.toml",
             "manifest.toml",
             "Manifest.toml.bak",
             "MyManifest.toml",
@@ -174,9 +176,9 @@ mod tests {
             (format!("[deps]\n{tree}"), Ok(FileKind::Artifacts)),
             (format!("[[c_simple]]\nos='linux'\n{tree}"), Ok(FileKind::Artifacts)),
             ("# airlock misses of today\n".into(), Ok(FileKind::MissList)),
-            (format!("name='Example'\n{uuid}"), Err(SniffError::Project)),
-            ("[deps]\nExample='7876af07-990d-54b4-ab0e-23690620f79a'".into(), Err(SniffError::Project)),
-            ("[compat]\njulia='1'".into(), Err(SniffError::Project)),
+            (format!("name='Example'\n{uuid}"), Ok(FileKind::Project)),
+            ("[deps]\nExample='7876af07-990d-54b4-ab0e-23690620f79a'".into(), Ok(FileKind::Project)),
+            ("[compat]\njulia='1'".into(), Ok(FileKind::Project)),
             (format!("name='General'\n{uuid}\n[packages]\n"), Err(SniffError::Registry)),
             (String::new(), Err(SniffError::Empty)),
             ("# nothing\n".into(), Err(SniffError::Empty)),
@@ -196,6 +198,6 @@ mod tests {
         assert_eq!(FileKind::recognise("Artifacts.toml", "# none\n"), Ok(FileKind::Artifacts));
         assert_eq!(FileKind::recognise("list.txt", ""), Err(SniffError::Empty));
         assert_eq!(FileKind::recognise("Artifacts.toml", "manifest_format='2.0'"), Ok(FileKind::Manifest));
-        assert_eq!(FileKind::recognise("Manifest.toml", "[deps]\nA='b'"), Err(SniffError::Project));
+        assert_eq!(FileKind::recognise("Manifest.toml", "[deps]\nA='b'"), Ok(FileKind::Project));
     }
 }

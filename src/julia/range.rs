@@ -28,10 +28,39 @@ struct Bound {
 pub struct ParseRangeError;
 
 impl VersionRange {
+    /// Between the first numbers of two versions; of more than three the rest does not count.
+    pub(super) fn between(lower: &[u32], upper: &[u32]) -> Self {
+        let bound = |given: &[u32]| {
+            let mut bound = Bound::ANY;
+            bound.numbers.iter_mut().zip(given).for_each(|(slot, number)| *slot = *number);
+            Bound { length: given.len().min(bound.numbers.len()), ..bound }
+        };
+        Self::of(bound(lower), bound(upper))
+    }
+
+    /// Of one version written in two lengths the upper counts: 1.2-1.2.0 is 1.2.0 only.
+    fn of(lower: Bound, upper: Bound) -> Self {
+        Self { lower: if lower.numbers == upper.numbers { upper } else { lower }, upper }
+    }
+
     /// Whether a version is in the range; its pre-release and build parts do not count.
     pub fn contains(&self, version: &Version) -> bool {
         let version = [version.major, version.minor, version.patch];
         self.lower.prefix() <= self.lower.prefix_of(&version) && self.upper.prefix_of(&version) <= self.upper.prefix()
+    }
+
+    /// For people: `1.2 to 1.x`.
+    pub fn in_words(&self) -> String {
+        let upper = match self.upper.length {
+            3.. => self.upper.to_string(),
+            _ => format!("{}.x", self.upper),
+        };
+        match (self.lower.length, self.upper.length) {
+            _ if self.lower == self.upper => self.to_string(),
+            (0, _) => format!("up to {upper}"),
+            (_, 0) => format!("{} or newer", self.lower),
+            _ => format!("{} to {upper}", self.lower),
+        }
     }
 
     /// The positions of the versions that are in the range, of things in ascending order of their
@@ -86,8 +115,7 @@ impl FromStr for VersionRange {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (lower, upper): (&str, &str) = text.split_once('-').unwrap_or((text, text));
         let (lower, upper): (Bound, Bound) = (lower.parse()?, upper.parse()?);
-        // Of one version written in two lengths the upper counts: 1.2-1.2.0 is 1.2.0 only.
-        Ok(Self { lower: if lower.numbers == upper.numbers { upper } else { lower }, upper })
+        Ok(Self::of(lower, upper))
     }
 }
 
@@ -140,6 +168,21 @@ mod tests {
             for version in outside {
                 assert!(!parsed.contains(&version.parse().unwrap()), "{version} not in {range}");
             }
+        }
+    }
+
+    #[test]
+    fn ranges_are_written_as_they_are_read_and_in_words() {
+        for (range, written, words) in [
+            ("*", "*", "*"),
+            (" v1 ", "1", "1"),
+            ("1.2-1", "1.2-1", "1.2 to 1.x"),
+            ("0.2 - *", "0.2-*", "0.2 or newer"),
+            ("*-1.2.3", "*-1.2.3", "up to 1.2.3"),
+            ("1.2-1.2.0", "1.2.0", "1.2.0"),
+        ] {
+            let parsed: VersionRange = range.parse().unwrap();
+            assert_eq!((parsed.to_string().as_str(), parsed.in_words().as_str()), (written, words), "{range}");
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::error::FormatError;
 use super::reader::{Document, Value};
+use super::versions_toml::read_regular;
 use crate::protocol::{TreeHash, Uuid};
 use std::collections::BTreeMap;
 
@@ -90,6 +91,10 @@ impl PackageToml {
 
 /// Reads a `Versions.toml`, in the order of the text of the versions.
 pub fn parse_versions(text: &str) -> Result<Vec<VersionEntry>, FormatError> {
+    read_regular(text).map_or_else(|| parse_versions_as_toml(text), Ok)
+}
+
+pub(super) fn parse_versions_as_toml(text: &str) -> Result<Vec<VersionEntry>, FormatError> {
     let document = Document::parse(text)?;
     document.root().values().map(version_entry).collect()
 }

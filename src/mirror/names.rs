@@ -77,7 +77,7 @@ impl Names {
         lock(&self.registries).get(&uuid).map(|(_, index)| index.registry_name().into())
     }
 
-    /// The packages here that name an artifact.
+    /// The packages here that name an artifact, in any version.
     pub(super) fn owners(&self, artifact: TreeHash) -> BTreeSet<Uuid> {
         self.packages_with(artifact).iter().filter_map(Resource::uuid).collect()
     }

@@ -10,7 +10,7 @@ use crate::julia::{Platforms, RegistryIndex, Version, stdlib};
 use crate::protocol::{Resource, TreeHash, Uuid};
 use crate::store::{RecordedWish, Store, StoreError};
 use serde::Serialize;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -149,18 +149,22 @@ impl PackagesByName {
 
     /// Names that may have been meant by one that no registry here has, the likeliest first.
     pub fn near(&self, name: &str) -> Vec<String> {
-        let wanted: Vec<char> = name.to_lowercase().chars().collect();
-        let bound = (wanted.len() / 3).clamp(1, 3);
-        let distances = self.packages.keys().filter_map(|known| {
-            let known_chars: Vec<char> = known.to_lowercase().chars().collect();
-            let close = known_chars.len().abs_diff(wanted.len()) <= bound;
-            let distance = close.then(|| distance(&wanted, &known_chars)).filter(|&distance| distance <= bound)?;
-            Some((distance, known))
-        });
-        let mut near: Vec<_> = distances.collect();
-        near.sort_unstable();
-        near.into_iter().take(SUGGESTED).map(|(_, known)| known.to_string()).collect()
+        near_names(name, self.packages.keys().map(|known| &**known))
     }
+}
+
+/// Names that may have been meant by one, the likeliest first.
+pub fn near_names<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let wanted: Vec<char> = name.to_lowercase().chars().collect();
+    let bound = (wanted.len() / 3).clamp(1, 3);
+    let distances = known.filter_map(|known| {
+        let known_chars: Vec<char> = known.to_lowercase().chars().collect();
+        let close = known_chars.len().abs_diff(wanted.len()) <= bound;
+        let distance = close.then(|| distance(&wanted, &known_chars)).filter(|&distance| distance <= bound)?;
+        Some((distance, known))
+    });
+    let near: BTreeSet<_> = distances.collect();
+    near.into_iter().take(SUGGESTED).map(|(_, known)| known.to_owned()).collect()
 }
 
 /// The registered versions of a package that a wish admits. What is yanked no resolver takes.

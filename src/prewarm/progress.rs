@@ -1,6 +1,6 @@
 //! What a run tells while it goes on. How that is shown, as bars or as lines, is decided above.
 
-use super::Outcome;
+use super::{Estimate, Outcome};
 use crate::protocol::Resource;
 
 /// One step of a run.
@@ -8,9 +8,11 @@ use crate::protocol::Resource;
 pub enum Event<'e> {
     /// The upstreams are being asked for their registries.
     Registries,
+    /// Many versions were asked for: so much it is.
+    Estimated(&'e Estimate),
     /// So many resources are wanted by now; more when a package that came names artifacts.
     Planned {
-        /// All together, those that are done too.
+        /// All together, those that are done and git repositories too.
         resources: usize,
     },
     /// A resource is looked for, and fetched if it is not here.
@@ -26,6 +28,18 @@ pub enum Event<'e> {
         resource: &'e Resource,
         /// For people.
         name: &'e str,
+        /// What came of it.
+        outcome: &'e Outcome,
+    },
+    /// A git repository is looked for, and mirrored if that is wanted.
+    Repository {
+        /// Its address.
+        url: &'e str,
+    },
+    /// That is done, one way or the other.
+    RepositoryDone {
+        /// Its address.
+        url: &'e str,
         /// What came of it.
         outcome: &'e Outcome,
     },

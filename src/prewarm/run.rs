@@ -1,8 +1,8 @@
 //! Working a plan off: many at once, never more than asked for.
 
-use super::registries;
-use super::{Event, Outcome, Progress, RegistryReport, Report, Request, Status};
-use crate::closure::{Content, Input, Plan, Selection, pinned_versions, read_inputs, said_names};
+use super::{Event, ManifestFolder, Outcome, Progress, RegistryReport, Report, RepositoryReport, Request, Status};
+use super::{choose, estimate, manifest, registries, repositories};
+use crate::closure::{Content, Input, Plan, Selection, Versions, one_line, pinned_versions, read_inputs, said_names};
 use crate::fault;
 use crate::mirror::{Mirror, Patience, Refusal, blocking, verify_file};
 use crate::protocol::{Kind, Resource};
@@ -12,8 +12,8 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
-/// Brings everything here that the inputs name, or says what it would be. Never fails as a whole:
-/// the report says what did. Dropping it, or [`Request::cancel`], leaves what was fetched.
+/// Brings everything here that is asked for, or says what it would be. Never fails as a whole: the
+/// report says what did. Dropping it, or [`Request::cancel`], leaves what was fetched.
 pub async fn run(mirror: Arc<Mirror>, request: Request, progress: &dyn Progress) -> Report {
     let paths = request.paths.clone();
     let inputs = match blocking(move || read_inputs(&paths)).await {
@@ -21,14 +21,80 @@ pub async fn run(mirror: Arc<Mirror>, request: Request, progress: &dyn Progress)
         Err(error) => return Report::unread(&request, &error),
     };
     // A typing error must not cost a look outside.
-    if inputs.iter().all(|input| input.content.is_err()) {
+    if request.by_name.is_empty() && inputs.iter().all(|input| input.content.is_err()) {
         return Report::unusable(&request, &inputs);
     }
     if !request.dry_run {
         remember_platforms(&mirror, &request).await;
     }
     let registries = prepare(&mirror, &request, progress).await;
-    run_inputs(mirror, &request, &inputs, registries, progress).await
+    // What a project calls its dependencies may be private; chosen is what the policy permits.
+    mirror.learn_names(said_names(&inputs));
+    let inputs = match choose(&mirror, &request.by_name, inputs).await {
+        Ok(inputs) => inputs,
+        Err(error) => return Report::unread(&request, &error),
+    };
+    let mut report = if request.by_name.many.is_empty() {
+        run_inputs(Arc::clone(&mirror), &request, &inputs, registries, progress).await
+    } else {
+        match large(&mirror, &request, &inputs, registries, progress).await {
+            Ok(report) => report,
+            Err(error) => return Report::unread(&request, &error),
+        }
+    };
+    if let Some(to) = request.by_name.manifest.clone().filter(|_| !request.dry_run) {
+        write_manifest(mirror, &request, to, inputs, &mut report).await;
+    }
+    report
+}
+
+/// Many versions: first it is said how many, and nothing large starts without a yes.
+async fn large(
+    mirror: &Arc<Mirror>,
+    request: &Request,
+    inputs: &[Input],
+    registries: Vec<RegistryReport>,
+    progress: &dyn Progress,
+) -> std::io::Result<Report> {
+    let selection = Selection { platforms: request.platforms.clone(), lazy: request.lazy };
+    let plan = Plan::new(selection, inputs, mirror.registries());
+    let mut parts = estimate::parts(mirror, &plan).await?;
+    if parts.here.len() < estimate::FEW && !request.dry_run && !mirror.is_offline() {
+        // Of few only some: nobody said yes yet.
+        let sample = estimate::spread(&parts.missing, estimate::FEW.min(parts.missing.len().div_ceil(4)));
+        let packages = sample.into_iter().filter_map(|it| Some((it, plan.packages.get(&it)?.clone()))).collect();
+        let versions = Content::Versions(Box::new(Versions { packages, problems: Vec::new() }));
+        let sample = [Input { path: "a sample".into(), kind: None, content: Ok(versions) }];
+        run_inputs(Arc::clone(mirror), request, &sample, Vec::new(), progress).await;
+        parts = estimate::parts(mirror, &plan).await?;
+    }
+    let mut estimate = estimate::estimate(mirror, &parts).await?;
+    estimate.started = request.by_name.yes && !request.dry_run;
+    progress.event(&Event::Estimated(&estimate));
+    let request = Request { dry_run: !estimate.started, ..request.clone() };
+    let mut report = run_inputs(Arc::clone(mirror), &request, inputs, registries, progress).await;
+    report.estimate = Some(estimate);
+    Ok(report)
+}
+
+/// Writes the manifests if all is here that they name.
+async fn write_manifest(
+    mirror: Arc<Mirror>,
+    request: &Request,
+    to: ManifestFolder,
+    inputs: Vec<Input>,
+    report: &mut Report,
+) {
+    if report.totals.failed + report.totals.denied + report.totals.planned > 0 {
+        report.unwritten = Some("no manifest is written: not all that was wanted is here".to_owned());
+        return;
+    }
+    let by_name = request.by_name.clone();
+    let written = blocking(move || manifest::write(&mirror, &by_name, &to, &inputs)).await;
+    match written.unwrap_or_else(|error| Err(error.into())) {
+        Ok(written) => report.add_manifests(written),
+        Err(error) => report.unwritten = Some(one_line(&error.to_string())),
+    }
 }
 
 /// Brings the registries up to date, unless only a plan is wanted, for what is named is looked up in
@@ -46,7 +112,7 @@ pub async fn prepare(mirror: &Arc<Mirror>, request: &Request, progress: &dyn Pro
     registries
 }
 
-/// The same as [`run`] for inputs that were read, after [`prepare`].
+/// The same as [`run`] for inputs that were read, after [`prepare`] and [`choose`].
 pub async fn run_inputs(
     mirror: Arc<Mirror>,
     request: &Request,
@@ -70,8 +136,10 @@ pub async fn run_inputs(
     fault::point("prewarm.planned");
     request.cancel.run_until_cancelled(work.all(how, request.jobs)).await;
     fault::point("prewarm.done");
-    let Work { plan, outcomes, opened, .. } = work;
-    Report::new(request, inputs, registries, Done { plan, outcomes, opened })
+    let Work { mirror, plan, outcomes, opened, .. } = work;
+    let wanted = plan.repositories.values().cloned().collect();
+    let repositories = repositories::mirror(&mirror, wanted, request, progress).await;
+    Report::new(request, inputs, registries, Done { plan, outcomes, opened, repositories })
 }
 
 /// Whose artifacts are wanted is whom the view serves. That it cannot be written down must not keep
@@ -99,6 +167,8 @@ pub(super) struct Done {
     pub(super) outcomes: HashMap<Resource, Outcome>,
     /// How many packages were opened for their artifacts.
     pub(super) opened: usize,
+    /// Of the git repositories that were come to.
+    pub(super) repositories: Vec<RepositoryReport>,
 }
 
 /// What to do for a resource.
@@ -167,7 +237,7 @@ impl Work<'_> {
     }
 
     fn planned(&self) {
-        self.progress.event(&Event::Planned { resources: self.plan.count() });
+        self.progress.event(&Event::Planned { resources: self.plan.count() + self.plan.repositories.len() });
     }
 }
 

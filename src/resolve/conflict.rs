@@ -2,12 +2,13 @@
 
 use super::provider::Node;
 use super::set::{Position, Set};
-use super::universe::{Exclusion, Kind, Need, Package, Universe};
+use super::universe::{Exclusion, Kind, Package, Universe};
 use crate::julia::{Version, VersionRange};
 use crate::protocol::Uuid;
 use pubgrub::{DerivationTree, External};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 /// More facts than anybody reads; the rest is counted.
 const FACTS: usize = 20;
@@ -69,20 +70,20 @@ impl fmt::Display for Conflict {
 type Tree = DerivationTree<Node, Set, String>;
 
 /// The facts at the leaves of a derivation, each once, in the order of the derivation.
+///
+/// Nothing here recurses, not even the drop: a derivation is as deep as a registry makes it.
 pub(super) fn explain(universe: &Universe<'_>, tree: Tree) -> Conflict {
-    let mut facts = Vec::new();
-    let mut told = BTreeSet::new();
-    let mut stack = vec![std::sync::Arc::new(tree)];
-    let mut seen = BTreeSet::new();
-    // Nothing here recurses: a derivation is as deep as the registry makes it.
+    let root = Arc::new(tree);
+    let (mut facts, mut told, mut seen) = (Vec::new(), BTreeSet::new(), HashSet::new());
+    let mut stack = vec![Arc::clone(&root)];
     while let Some(node) = stack.pop() {
-        if !seen.insert(std::sync::Arc::as_ptr(&node) as usize) {
+        if !seen.insert(Arc::as_ptr(&node)) {
             continue;
         }
         match &*node {
             DerivationTree::Derived(derived) => {
-                stack.push(std::sync::Arc::clone(&derived.cause2));
-                stack.push(std::sync::Arc::clone(&derived.cause1));
+                stack.push(Arc::clone(&derived.cause1));
+                stack.push(Arc::clone(&derived.cause2));
             }
             DerivationTree::External(external) => {
                 if let Some(fact) = fact(universe, external).filter(|fact| told.insert(fact.clone())) {
@@ -91,23 +92,32 @@ pub(super) fn explain(universe: &Universe<'_>, tree: Tree) -> Conflict {
             }
         }
     }
+    take_apart(root);
     Conflict::Unsolvable { facts }
+}
+
+fn take_apart(root: Arc<Tree>) {
+    let mut stack = vec![root];
+    while let Some(node) = stack.pop() {
+        if let Some(DerivationTree::Derived(derived)) = Arc::into_inner(node) {
+            stack.extend([derived.cause1, derived.cause2]);
+        }
+    }
 }
 
 fn fact(universe: &Universe<'_>, external: &External<Node, Set, String>) -> Option<String> {
     match external {
-        External::NotRoot(..) => None,
-        External::NoVersions(node, _) => Some(no_versions(&universe.package(uuid(*node)?))),
+        // Where there is no version the dependency on it says so.
+        External::NotRoot(..) | External::NoVersions(..) => None,
         External::FromDependencyOf(node, set, dependency, _) => {
             let dependency = universe.package(uuid(*dependency)?);
             match node {
-                Node::Question => Some(asked(universe, &dependency)),
+                Node::Question => asked(universe, &dependency),
                 Node::Package(uuid) => Some(needs(universe, &universe.package(*uuid), set, &dependency)),
             }
         }
         External::Custom(node, set, why) => {
-            let package = universe.package(uuid(*node)?);
-            Some(format!("{} {why}", with_versions(&package, set)))
+            Some(format!("{} {why}", with_versions(universe, &universe.package(uuid(*node)?), set)))
         }
     }
 }
@@ -119,44 +129,102 @@ fn uuid(node: Node) -> Option<Uuid> {
     }
 }
 
-fn asked(universe: &Universe<'_>, package: &Package<'_>) -> String {
+/// What was asked for, unless that goes without saying.
+fn asked(universe: &Universe<'_>, package: &Package<'_>) -> Option<String> {
     let roots = universe.question.roots.iter().filter(|root| root.uuid == package.uuid);
-    let ranges: Vec<_> = roots.filter(|root| !root.ranges.is_empty()).map(|root| list(&root.ranges)).collect();
-    if ranges.is_empty() {
-        format!("{} was asked for", package.name)
+    let ranges: Vec<&[VersionRange]> = roots.map(|root| &*root.ranges).filter(|ranges| !ranges.is_empty()).collect();
+    let suiting = Universe::suiting(package, &ranges);
+    let name = &package.name;
+    if suiting.newest(package.count()).is_some() {
+        return (!ranges.is_empty()).then(|| format!("{name} {} was asked for", words(&ranges)));
+    }
+    let julia = &universe.question.julia;
+    Some(match &package.kind {
+        Kind::Registered { usable, excluded } if ranges.is_empty() && usable.is_empty() && !excluded.is_empty() => {
+            if excluded.iter().all(|(_, why)| *why == Exclusion::Julia) {
+                format!("no version of {name} runs on Julia {julia}")
+            } else {
+                format!("no version of {name} may be chosen: {}", why_none(universe, excluded.iter()))
+            }
+        }
+        _ if ranges.is_empty() => format!("{name} was asked for{}", lack(universe, package, &ranges)),
+        _ => format!("{name} {} was asked for{}", words(&ranges), lack(universe, package, &ranges)),
+    })
+}
+
+fn needs<'q>(universe: &Universe<'q>, package: &Package<'q>, set: &Set, dependency: &Package<'q>) -> String {
+    // One version speaks for the set: all of it asks for the same.
+    let needs = universe.needs(package, set.newest(package.count()).unwrap_or_default());
+    let need = needs.iter().find(|need| need.uuid == dependency.uuid);
+    let compat = need.map_or(&[][..], |need| &need.compat);
+    let verb = if need.is_some_and(|need| need.weak) { "goes only with" } else { "needs" };
+    let named = match &dependency.kind {
+        Kind::Unknown => need.map_or(&*dependency.name, |need| need.name),
+        _ => &*dependency.name,
+    };
+    let ranges = if compat.is_empty() { String::new() } else { format!(" {}", words(compat)) };
+    let lack = if Universe::suiting(dependency, compat).newest(dependency.count()).is_none() {
+        lack(universe, dependency, compat)
     } else {
-        format!("{} {} was asked for", package.name, ranges.join(" and "))
+        String::new()
+    };
+    format!("{} {verb} {named}{ranges}{lack}", with_versions(universe, package, set))
+}
+
+/// Why there is nothing of a package in any of the ranges, as the end of a sentence.
+fn lack(universe: &Universe<'_>, package: &Package<'_>, compat: &[&[VersionRange]]) -> String {
+    match &package.kind {
+        Kind::Unknown => format!(", which no registry here has ({})", package.uuid),
+        Kind::Shipped { version, .. } => {
+            format!(", but Julia {} ships {} {version}", universe.question.julia, package.name)
+        }
+        Kind::Registered { usable, excluded } => {
+            let suits = |version: &Version| compat.iter().all(|any| any.iter().any(|range| range.contains(version)));
+            let mut excluded = excluded.iter().filter(|(version, _)| suits(version)).peekable();
+            if excluded.peek().is_some() {
+                format!(", of which no version may be chosen: {}", why_none(universe, excluded))
+            } else if usable.is_empty() {
+                ", of which there is no version".to_owned()
+            } else {
+                let all = span(usable.iter().map(|candidate| &candidate.version).collect());
+                format!(", of which there is no version: it has {all}")
+            }
+        }
     }
 }
 
-fn needs<'q>(universe: &Universe<'q>, package: &Package<'q>, set: &Set, dependency: &Package<'_>) -> String {
-    // One version speaks for the set: all of it asks for the same.
-    let position = set.newest(package.count()).unwrap_or_default();
-    let needs = universe.needs(package, position);
-    let need = needs.iter().find(|need| need.uuid == dependency.uuid);
-    let ranges = need.map_or_else(String::new, compat);
-    let verb = if need.is_some_and(|need| need.weak) { "goes only with" } else { "needs" };
-    let ranges = if ranges.is_empty() { ranges } else { format!(" {ranges}") };
-    let what = match &dependency.kind {
-        Kind::Unknown => format!("{}{ranges}, which no registry here has", dependency.name),
-        Kind::Shipped { version, .. } => {
-            format!("{}{ranges}, of which Julia {} has {version}", dependency.name, universe.question.julia)
-        }
-        Kind::Registered { .. } => format!("{}{ranges}", dependency.name),
-    };
-    format!("{} {verb} {what}", with_versions(package, set))
+/// `yanked (1.0.0); not for Julia 1.5.3 (1.2.0, 1.3.0)`.
+fn why_none<'v>(universe: &Universe<'_>, excluded: impl Iterator<Item = &'v (Version, Exclusion)>) -> String {
+    let mut reasons: BTreeMap<&Exclusion, Vec<&Version>> = BTreeMap::new();
+    for (version, why) in excluded {
+        reasons.entry(why).or_default().push(version);
+    }
+    let said = reasons.into_iter().map(|(why, versions)| {
+        let why = match why {
+            Exclusion::Yanked => "yanked".to_owned(),
+            Exclusion::Julia => format!("not for Julia {}", universe.question.julia),
+            Exclusion::Unreadable(why) | Exclusion::Policy(why) => why.clone(),
+        };
+        format!("{why} ({})", span(versions))
+    });
+    said.collect::<Vec<_>>().join("; ")
 }
 
-fn compat(need: &Need<'_>) -> String {
-    need.compat.iter().map(|ranges| list(ranges)).collect::<Vec<_>>().join(" and ")
+/// A few versions, or the first and the last of many.
+fn span(versions: Vec<&Version>) -> String {
+    match versions.as_slice() {
+        [first, .., last] if versions.len() > 3 => format!("{first} to {last}"),
+        few => few.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    }
 }
 
-fn list(ranges: &[VersionRange]) -> String {
-    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+fn words(compat: &[&[VersionRange]]) -> String {
+    let any = |ranges: &&[VersionRange]| ranges.iter().map(VersionRange::in_words).collect::<Vec<_>>().join(" or ");
+    compat.iter().map(any).collect::<Vec<_>>().join(" and ")
 }
 
-/// `Foo 1.2.0 to 1.4.1`.
-fn with_versions(package: &Package<'_>, set: &Set) -> String {
+/// `Foo 1.2.0 to 1.4.1 (asked for)`.
+fn with_versions(universe: &Universe<'_>, package: &Package<'_>, set: &Set) -> String {
     let at = |index: usize| Position::try_from(index + 1).ok().and_then(|position| package.version(position));
     let shown = |range: std::ops::Range<usize>| match (at(range.start), at(range.end - 1)) {
         (Some(first), Some(last)) if first == last => first.to_string(),
@@ -164,31 +232,6 @@ fn with_versions(package: &Package<'_>, set: &Set) -> String {
         _ => String::new(),
     };
     let ranges: Vec<_> = set.indexes(package.count()).map(shown).collect();
-    let all = set.indexes(package.count()).map(|range| range.len()).sum::<usize>() == package.count();
-    if ranges.is_empty() || all { package.name.clone() } else { format!("{} {}", package.name, ranges.join(", ")) }
-}
-
-fn no_versions(package: &Package<'_>) -> String {
-    let Kind::Registered { usable, excluded } = &package.kind else {
-        return format!("no registry here has {}", package.name);
-    };
-    let why: BTreeSet<_> = excluded.iter().map(|(_, why)| why.clone()).collect();
-    match usable.len() {
-        0 if why.is_empty() => format!("{} has no versions", package.name),
-        0 => {
-            let why: Vec<_> = why.iter().map(ToString::to_string).collect();
-            format!("no version of {} may be chosen: {}", package.name, why.join(", "))
-        }
-        _ => format!("{} has only {}", package.name, with_versions(package, &Set::present())),
-    }
-}
-
-impl fmt::Display for Exclusion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Yanked => f.write_str("yanked"),
-            Self::Julia => f.write_str("for another Julia"),
-            Self::Unreadable(why) | Self::Policy(why) => f.write_str(why),
-        }
-    }
+    let is_root = universe.question.roots.iter().any(|root| root.uuid == package.uuid);
+    format!("{} {}{}", package.name, ranges.join(", "), if is_root { " (asked for)" } else { "" })
 }

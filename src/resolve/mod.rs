@@ -5,7 +5,9 @@
 
 mod catalogue;
 mod conflict;
+mod greedy;
 mod provider;
+mod search;
 mod set;
 mod universe;
 
@@ -14,9 +16,7 @@ pub use conflict::Conflict;
 
 use crate::julia::{RegisteredVersion, Version, VersionRange, stdlib};
 use crate::protocol::{TreeHash, Uuid};
-use provider::{Node, Provider};
-use pubgrub::PubGrubError;
-use set::{ABSENT, Position};
+use set::Position;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use universe::{Kind, Universe};
@@ -70,16 +70,8 @@ pub fn solve(catalogues: &[Arc<Catalogue>], question: &Question<'_>) -> Result<S
         return Err(Conflict::UnknownJulia(question.julia.clone()));
     }
     let universe = Universe::new(catalogues, question);
-    let chosen = match pubgrub::resolve(&Provider::new(&universe), Node::Question, 1u32) {
-        Ok(chosen) => chosen,
-        Err(PubGrubError::NoSolution(tree)) => return Err(conflict::explain(&universe, tree)),
-        Err(_) => return Err(Conflict::TooLong),
-    };
-    let chosen = chosen.into_iter().filter_map(|(node, position)| match node {
-        Node::Package(uuid) if position != ABSENT => Some((uuid, position)),
-        _ => None,
-    });
-    solution(&universe, &chosen.collect())
+    let positions = search::best(&universe)?;
+    solution(&universe, &positions)
 }
 
 fn solution(universe: &Universe<'_>, positions: &BTreeMap<Uuid, Position>) -> Result<Solution, Conflict> {
@@ -110,5 +102,7 @@ fn solution(universe: &Universe<'_>, positions: &BTreeMap<Uuid, Position>) -> Re
     Ok(Solution { packages })
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

@@ -9,10 +9,6 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 
-/// What may be looked at before a solution is given up. The largest packages of General need less
-/// than a hundredth.
-const STEPS: u64 = 200_000;
-
 /// Who has dependencies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Node {
@@ -30,12 +26,20 @@ pub(super) struct Provider<'u, 'q> {
     universe: &'u Universe<'q>,
     /// In which order packages were first named.
     order: RefCell<HashMap<Uuid, u32>>,
-    steps: Cell<u64>,
+    /// What must hold besides.
+    demands: &'u [(Uuid, Set)],
+    left: &'u Cell<u64>,
+    tried: Cell<usize>,
 }
 
+/// A step costs one more for each so many versions that were tried: PubGrub remembers of each what it
+/// does not go with, and looks at all of that again.
+const TRIED_PER_STEP: usize = 256;
+
 impl<'u, 'q> Provider<'u, 'q> {
-    pub(super) fn new(universe: &'u Universe<'q>) -> Self {
-        Self { universe, order: RefCell::default(), steps: Cell::new(0) }
+    /// `left` is how many steps may be taken; it is counted down.
+    pub(super) fn new(universe: &'u Universe<'q>, demands: &'u [(Uuid, Set)], left: &'u Cell<u64>) -> Self {
+        Self { universe, order: RefCell::default(), demands, left, tried: Cell::new(0) }
     }
 
     fn named(&self, uuid: Uuid) {
@@ -45,7 +49,7 @@ impl<'u, 'q> Provider<'u, 'q> {
     }
 
     fn work(&self, steps: usize) {
-        self.steps.set(self.steps.get().saturating_add(u64::try_from(steps).unwrap_or(u64::MAX)));
+        self.left.set(self.left.get().saturating_sub(u64::try_from(steps).unwrap_or(u64::MAX)));
     }
 }
 
@@ -86,16 +90,17 @@ impl DependencyProvider for Provider<'_, '_> {
                     self.named(root.uuid);
                     constraints.push((Node::Package(root.uuid), self.universe.allowed(root)));
                 }
+                for (uuid, set) in self.demands {
+                    self.named(*uuid);
+                    constraints.push((Node::Package(*uuid), set.clone()));
+                }
             }
             Node::Package(_) if *position == ABSENT => {}
             Node::Package(uuid) => {
-                let package = self.universe.package(*uuid);
-                for need in self.universe.needs(&package, *position) {
-                    self.named(need.uuid);
-                    let set = Universe::suiting(&self.universe.package(need.uuid), &need.compat);
-                    let set = if need.weak { set.or_absent() } else { set };
-                    if need.uuid != *uuid {
-                        constraints.push((Node::Package(need.uuid), set));
+                for (need, set) in &*self.universe.constraints(*uuid, *position) {
+                    self.named(*need);
+                    if need != uuid {
+                        constraints.push((Node::Package(*need), set.clone()));
                     } else if !set.contains(position) {
                         return Ok(Dependencies::Unavailable("needs another version of itself".to_owned()));
                     }
@@ -103,12 +108,13 @@ impl DependencyProvider for Provider<'_, '_> {
             }
         }
         self.work(constraints.len());
+        self.tried.set(self.tried.get() + 1);
         Ok(Dependencies::Available(constraints.into_iter().collect::<DependencyConstraints<_, _>>()))
     }
 
     fn should_cancel(&self) -> Result<(), TooLong> {
-        self.work(1);
-        if self.steps.get() > STEPS { Err(TooLong) } else { Ok(()) }
+        self.work(1 + self.tried.get() / TRIED_PER_STEP);
+        if self.left.get() == 0 { Err(TooLong) } else { Ok(()) }
     }
 }
 

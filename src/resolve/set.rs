@@ -20,11 +20,6 @@ pub(super) const ABSENT: Position = 0;
 pub(super) struct Set(Ranges<Position>);
 
 impl Set {
-    /// Any version, but one.
-    pub(super) fn present() -> Self {
-        Self(Ranges::higher_than(ABSENT + 1))
-    }
-
     /// The versions at these indexes, counted from 0, of the versions of a package.
     pub(super) fn of(indexes: Range<usize>) -> Self {
         let position = |index: usize| Position::try_from(index.saturating_add(1)).unwrap_or(Position::MAX);

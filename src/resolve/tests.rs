@@ -32,7 +32,8 @@ pub(super) fn named_catalogue(registry: &str, lines: &[&str]) -> Arc<Catalogue> 
         let tree = format!("{:040x}", number + 1 + registry.len() * 0x1000);
         add(format!("{name}/Versions.toml"), format!("[\"{version}\"]\ngit-tree-sha1 = \"{tree}\"\n{yanked}"));
         let section = version.split(['+', '-']).next().unwrap();
-        for file in ["Deps", "Compat", "WeakDeps", "WeakCompat"] {
+        let words: Vec<_> = words.collect();
+        for file in ["Deps", "Compat", "WeakDeps", "WeakCompat"].iter().filter(|_| !words.is_empty()) {
             add(format!("{name}/{file}.toml"), format!("[\"{section}\"]\n"));
         }
         for word in words {
@@ -81,9 +82,123 @@ fn chosen(lines: &[&str], julia: &str, roots: &[&str]) -> String {
     }
 }
 
+const JULIA: &str = "1.5.3";
+
 #[test]
 fn the_newest_that_fits() {
     let lines = ["App 1.0.0 Lib=1", "App 2.0.0 Lib=2 Dates", "Lib 1.0.0", "Lib 2.0.0", "Lib 2.1.0!", "Lib 3.0.0"];
-    assert_eq!(chosen(&lines, "1.5.3", &["App"]), "App 2.0.0, Dates, Lib 2.0.0");
-    assert_eq!(chosen(&lines, "1.5.3", &["App", "Lib@1"]), "App 1.0.0, Lib 1.0.0");
+    assert_eq!(chosen(&lines, JULIA, &["App"]), "App 2.0.0, Dates, Lib 2.0.0, Printf, Unicode");
+    assert_eq!(chosen(&lines, JULIA, &["App", "Lib@1"]), "App 1.0.0, Lib 1.0.0");
+    assert_eq!(chosen(&lines, JULIA, &["Lib@1|3"]), "Lib 3.0.0");
+    assert_eq!(chosen(&lines, JULIA, &["Lib", "Lib@2"]), "Lib 2.0.0", "both count");
+}
+
+#[test]
+fn what_was_asked_for_is_newest_before_what_it_needs() {
+    let lines = ["A 1.0.0 C", "B 1.0.0 C", "B 2.0.0 C=1", "C 1.0.0", "C 2.0.0 A"];
+    assert_eq!(chosen(&lines, JULIA, &["A", "B"]), "A 1.0.0, B 2.0.0, C 1.0.0");
+}
+
+#[test]
+fn builds_count_and_prereleases_are_below_their_release() {
+    let lines = ["X_jll 1.2.3+4", "X_jll 1.2.3+10", "X_jll 1.2.3+9", "P 1.0.0-rc1", "P 0.9.0"];
+    assert_eq!(chosen(&lines, JULIA, &["X_jll"]), "X_jll 1.2.3+10");
+    // Pkg makes no difference between a pre-release and other versions (`deps_graph`).
+    assert_eq!(chosen(&lines, JULIA, &["P"]), "P 1.0.0-rc1");
+}
+
+#[test]
+fn a_julia_decides_what_runs_on_it_and_what_it_ships() {
+    let lines = [
+        "App 1.0.0 julia=1.0-1.8 Statistics",
+        "App 2.0.0 julia=1.9-1 Statistics=1",
+        "Statistics 1.9.0",
+        "Statistics 1.11.1 Missing",
+    ];
+    let statistics = "LinearAlgebra, Random, Serialization, SparseArrays, Statistics";
+    assert_eq!(chosen(&lines, JULIA, &["App"]), format!("App 1.0.0, Libdl, {statistics}"));
+    let on_10 = chosen(&lines, "1.10.2", &["App"]);
+    assert!(on_10.contains("App 2.0.0") && on_10.contains("Statistics 1.10.0"), "shipped: {on_10}");
+    assert_eq!(chosen(&lines, "1.11.5", &["App"]), "App 2.0.0, Statistics 1.9.0", "chosen from the registry");
+    let old = chosen(&lines, "2.0.0", &["App"]);
+    assert_eq!(old, "the standard libraries of Julia 2.0 are not known");
+}
+
+#[test]
+fn a_weak_dependency_constrains_only_what_is_there_anyway() {
+    let lines = ["App 1.0.0 ?Lib=1", "App 0.9.0", "Lib 1.0.0", "Lib 2.0.0", "Other 1.0.0 Lib"];
+    assert_eq!(chosen(&lines, "1.10.2", &["App"]), "App 1.0.0");
+    assert_eq!(chosen(&lines, "1.10.2", &["App", "Other"]), "App 1.0.0, Lib 1.0.0, Other 1.0.0");
+    assert_eq!(chosen(&lines, "1.8.5", &["App", "Other"]), "App 1.0.0, Lib 2.0.0, Other 1.0.0", "unknown before 1.9");
+    let solution = ask(&[catalogue(&lines)], "1.10.2", &["App"]).unwrap();
+    let app = &solution.packages[&uuid("App")];
+    assert_eq!((app.deps.len(), app.weak_deps.get("Lib"), app.is_root), (0, Some(&uuid("Lib")), true));
+}
+
+#[test]
+fn versions_of_several_registries_are_one_list() {
+    let (one, other) = (["Lib 1.0.0", "Lib 3.0.0!"], ["Lib 2.0.0", "App 1.0.0 Lib"]);
+    let both = [named_catalogue("R", &one), named_catalogue("R2", &other)];
+    let solution = ask(&both, JULIA, &["App"]).unwrap();
+    assert_eq!(solution.packages[&uuid("Lib")].version.as_deref(), Some("2.0.0"));
+    // One version under two trees.
+    let both = [named_catalogue("R", &one), named_catalogue("Other", &["Lib 1.0.0"])];
+    let error = ask(&both, JULIA, &["Lib"]).unwrap_err();
+    assert_eq!(error.to_string(), "Lib 1.0.0 has one tree in the registry R and another in Other");
+}
+
+#[test]
+fn a_policy_forbids_with_its_reason() {
+    let catalogues = [catalogue(&["Lib 1.0.0", "Lib 2.0.0"])];
+    let ask = |forbids: &dyn Fn(Uuid, &RegisteredVersion<'_>) -> Option<String>| {
+        let roots = vec![Root { uuid: uuid("Lib"), ranges: Vec::new() }];
+        solve(&catalogues, &Question { julia: JULIA.parse().unwrap(), roots, forbids })
+    };
+    let young = |_, entry: &RegisteredVersion<'_>| (entry.version == "2.0.0").then(|| "too young".to_owned());
+    assert_eq!(ask(&young).unwrap().packages[&uuid("Lib")].version.as_deref(), Some("1.0.0"));
+    let denied = ask(&|_, _| Some("denied by the policy".to_owned())).unwrap_err();
+    assert_eq!(denied.to_string(), "no version of Lib may be chosen: denied by the policy (1.0.0, 2.0.0)");
+}
+
+#[test]
+fn a_conflict_is_told_in_words() {
+    for (lines, roots, said) in [
+        (
+            &["Foo 1.2.0 Bar=0.3", "Baz 1.0.0 Bar=0.4", "Bar 0.3.0", "Bar 0.4.0"][..],
+            &["Foo", "Baz"][..],
+            "Foo 1.2.0 (asked for) needs Bar 0.3, but Baz 1.0.0 (asked for) needs Bar 0.4",
+        ),
+        (&["Foo 1.0.0 julia=1.6-1"], &["Foo"], "no version of Foo runs on Julia 1.5.3"),
+        (&["Foo 1.0.0!"], &["Foo"], "no version of Foo may be chosen: yanked (1.0.0)"),
+        (&["Foo 1.0.0"], &["Foo@2"], "Foo 2 was asked for, of which there is no version: it has 1.0.0"),
+        (&["Foo 1.0.0"], &["Bar"], &format!("{0} was asked for, which no registry here has ({0})", uuid("Bar"))),
+        (
+            &["Foo 1.0.0 Gone"],
+            &["Foo"],
+            &format!("Foo 1.0.0 (asked for) needs Gone, which no registry here has ({})", uuid("Gone")),
+        ),
+        (
+            &["Foo 1.0.0 Bar=2", "Bar 1.0.0", "Bar 2.0.0 julia=1.6-1"],
+            &["Foo"],
+            "Foo 1.0.0 (asked for) needs Bar 2, of which no version may be chosen: not for Julia 1.5.3 (2.0.0)",
+        ),
+        (
+            &["Foo 1.0.0 Dates=2-3"],
+            &["Foo"],
+            "Foo 1.0.0 (asked for) needs Dates 2 to 3.x, but Julia 1.5.3 ships Dates 1.5.3",
+        ),
+    ] {
+        assert_eq!(chosen(lines, JULIA, roots), said);
+    }
+}
+
+#[test]
+fn a_longer_chain_names_each_link() {
+    let lines = ["App 1.0.0 Mid Lib=2", "Mid 1.0.0 Lib=1", "Mid 1.1.0 Lib=1", "Lib 1.0.0", "Lib 2.0.0"];
+    let said = chosen(&lines, JULIA, &["App"]);
+    for fact in
+        ["App 1.0.0 (asked for) needs Mid", "App 1.0.0 (asked for) needs Lib 2", "Mid 1.0.0 to 1.1.0 needs Lib 1"]
+    {
+        assert!(said.contains(fact), "{fact}: {said}");
+    }
 }

@@ -10,6 +10,7 @@ use super::set::{Position, Set};
 use super::{Conflict, Question, Root};
 use crate::julia::{RegisteredVersion, Version, VersionRange, stdlib};
 use crate::protocol::Uuid;
+use pubgrub::VersionSet as _;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -20,7 +21,11 @@ pub(super) struct Universe<'q> {
     pub(super) catalogues: &'q [Arc<Catalogue>],
     pub(super) question: &'q Question<'q>,
     packages: RefCell<HashMap<Uuid, Rc<Package<'q>>>>,
+    constraints: RefCell<HashMap<(Uuid, Position), Rc<Constraints>>>,
 }
+
+/// Which versions of which packages a version allows.
+pub(super) type Constraints = Vec<(Uuid, Set)>;
 
 /// A package.
 pub(super) struct Package<'q> {
@@ -67,7 +72,7 @@ pub(super) struct Need<'q> {
 
 impl<'q> Universe<'q> {
     pub(super) fn new(catalogues: &'q [Arc<Catalogue>], question: &'q Question<'q>) -> Self {
-        Self { catalogues, question, packages: RefCell::default() }
+        Self { catalogues, question, packages: RefCell::default(), constraints: RefCell::default() }
     }
 
     pub(super) fn package(&self, uuid: Uuid) -> Rc<Package<'q>> {
@@ -83,9 +88,10 @@ impl<'q> Universe<'q> {
     pub(super) fn needs(&self, package: &Package<'q>, position: Position) -> Vec<Need<'q>> {
         match &package.kind {
             Kind::Shipped { .. } => {
-                let deps = stdlib::deps(package.uuid, &self.question.julia);
-                let need = |(name, uuid)| Need { name, uuid, compat: Vec::new(), weak: false };
-                deps.map(need).collect()
+                let julia = &self.question.julia;
+                let need = |weak| move |(name, uuid)| Need { name, uuid, compat: Vec::new(), weak };
+                let weak_deps = stdlib::weak_deps(package.uuid, julia).map(need(true));
+                stdlib::deps(package.uuid, julia).map(need(false)).chain(weak_deps).collect()
             }
             Kind::Unknown => Vec::new(),
             Kind::Registered { .. } => {
@@ -111,23 +117,33 @@ impl<'q> Universe<'q> {
         }
     }
 
+    /// The same as sets, kept: a search looks at most versions more than once.
+    pub(super) fn constraints(&self, uuid: Uuid, position: Position) -> Rc<Constraints> {
+        if let Some(known) = self.constraints.borrow().get(&(uuid, position)) {
+            return Rc::clone(known);
+        }
+        let set = |need: Need<'_>| {
+            let suiting = Self::suiting(&self.package(need.uuid), &need.compat);
+            (need.uuid, if need.weak { suiting.or_absent() } else { suiting })
+        };
+        let constraints = Rc::new(self.needs(&self.package(uuid), position).into_iter().map(set).collect());
+        self.constraints.borrow_mut().insert((uuid, position), Rc::clone(&constraints));
+        constraints
+    }
+
     /// The versions of a package that suit.
     pub(super) fn suiting(package: &Package<'_>, compat: &[&[VersionRange]]) -> Set {
-        let any_of = |ranges: &&[VersionRange]| ranges.iter().map(|range| package.within(range)).collect::<Vec<_>>();
-        let mut set = Set::present();
-        for ranges in compat {
-            let union = any_of(ranges)
-                .into_iter()
-                .fold(<Set as pubgrub::VersionSet>::empty(), |union, range| pubgrub::VersionSet::union(&union, &range));
-            set = pubgrub::VersionSet::intersection(&set, &union);
-        }
-        set
+        let all = Set::of(0..package.count());
+        compat.iter().fold(all, |set, ranges| {
+            let ranges = ranges.iter().map(|range| package.within(range));
+            set.intersection(&ranges.fold(Set::empty(), |union, range| union.union(&range)))
+        })
     }
 
     /// The versions that a root allows.
     pub(super) fn allowed(&self, root: &Root) -> Set {
-        let package = self.package(root.uuid);
-        if root.ranges.is_empty() { Set::present() } else { Self::suiting(&package, &[&root.ranges]) }
+        let ranges = Some(&*root.ranges).filter(|ranges| !ranges.is_empty());
+        Self::suiting(&self.package(root.uuid), ranges.as_slice())
     }
 
     /// Two registries that disagree about the tree of a version. Pkg stops there with "hash mismatch".

@@ -385,6 +385,7 @@ impl Watch for Meddler {
 
 fn order(out: PathBuf) -> Order {
     Order {
+        julias: Vec::new(),
         out,
         paths: Vec::new(),
         request: None,

@@ -81,6 +81,8 @@ impl Inside {
 
     pub(crate) fn check(&self, paths: &[&Path], platform: &str, lazy: bool) -> Report {
         let request = Request {
+            julias: Vec::new(),
+            tests: false,
             paths: paths.iter().map(|path| path.to_path_buf()).collect(),
             selection: Selection { platforms: platform.parse().unwrap(), lazy },
             allow_unmirrorable: false,

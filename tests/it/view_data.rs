@@ -18,11 +18,11 @@ use tempfile::TempDir;
 /// Versions that are present.
 const PRESENT: usize = 1000;
 
-/// A registry of the test data, or `None` after saying so.
-fn test_data(name: &str) -> Option<PathBuf> {
+/// A file or folder of the test data, or `None` after saying so.
+pub(crate) fn test_data(name: &str) -> Option<PathBuf> {
     let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data"));
     let path = std::env::var_os("AIRLOCK_TEST_DATA").map_or(beside, PathBuf::from).join(name);
-    if path.is_file() {
+    if path.exists() {
         return Some(path);
     }
     skip(&format!("data: {} is not there", path.display()));

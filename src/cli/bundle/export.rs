@@ -1,6 +1,7 @@
 //! `airlock bundle export`.
 
 use super::super::args::{Upstream, some, switch};
+use super::super::fallback::FallbackArgs;
 use super::super::progress::Bar;
 use super::super::serve::stop_signal;
 use super::super::table::{bytes, printable};
@@ -9,7 +10,7 @@ use super::password;
 use crate::bundle::{Exported, Order, SignatureError, SigningKey, Since, Step, Watch, export};
 use crate::config::{BundleSettings, Config, PrewarmSettings, Settings};
 use crate::exchange::Request;
-use crate::julia::Platforms;
+use crate::julia::{JuliaTarget, Platforms};
 use crate::mirror::Mirror;
 use crate::prewarm::DEFAULT_JOBS;
 use anyhow::Context as _;
@@ -60,6 +61,8 @@ pub(super) struct ExportArgs {
     no_fetch: Option<bool>,
     #[command(flatten)]
     upstream: Upstream,
+    #[command(flatten)]
+    fallback: FallbackArgs,
     /// Platform whose artifacts are wanted: a triplet such as x86_64-linux-gnu, host, or all;
     /// repeat for more [default: those of the request, else host]
     #[arg(long, env = "AIRLOCK_PLATFORM", value_name = "TRIPLET|host|all", value_delimiter = ',')]
@@ -87,11 +90,13 @@ pub(super) struct ExportArgs {
 impl ExportArgs {
     pub(super) fn settings(&self, common: Settings) -> Settings {
         let prewarm = PrewarmSettings {
+            git: None,
             platform: some(&self.platform),
             no_lazy: self.no_lazy,
             dry_run: self.dry_run,
             allow_unmirrorable: self.allow_unmirrorable,
             attempts: self.attempts,
+            julia: None,
         };
         let bundle = BundleSettings {
             destination: self.to.clone(),
@@ -100,7 +105,8 @@ impl ExportArgs {
             trusted_keys: None,
         };
         let upstream = self.upstream.setting();
-        Settings { upstream, jobs: self.jobs, json: self.json, prewarm, bundle, ..common }
+        let fallback = self.fallback.settings();
+        Settings { upstream, fallback, jobs: self.jobs, json: self.json, prewarm, bundle, ..common }
     }
 }
 
@@ -144,7 +150,13 @@ fn order(config: &Config, args: ExportArgs) -> anyhow::Result<Order> {
         (None, Some(_)) => None,
         _ => config.bundle.destination.clone(),
     };
+    let julias = match &request {
+        // A Julia that nobody here knows must not keep the others from being served.
+        Some(request) if !request.julia.is_empty() => request.julia.iter().filter_map(|it| it.parse().ok()).collect(),
+        _ => config.prewarm.julias.iter().map(|julia| julia.parse::<JuliaTarget>()).collect::<Result<_, _>>()?,
+    };
     Ok(Order {
+        julias,
         out: args.out,
         paths: args.paths,
         since: args.since.as_deref().map(str::parse::<Since>).transpose()?,

@@ -25,16 +25,37 @@ async fn the_document_has_exactly_these_keys() {
     }
 }
 
-const TOP_KEYS: [&str; 9] = [
+#[tokio::test]
+async fn what_was_chosen_has_exactly_these_keys() {
+    let outside = Outside::new().await;
+    let asked = |add: &str| super::by_name::by_name(&[add], &["1.10"]);
+    let document = serde_json::to_value(outside.ask(asked("Pebble")).await).unwrap();
+    let solved = &document["solved"][0];
+    assert_eq!(keys(solved), ["input", "julia", "manifest", "packages", "roots", "tests"]);
+    assert_eq!(keys(&solved["packages"][0]), ["name", "tree", "uuid", "version"]);
+    assert_eq!(solved["roots"]["Pebble"], "354e2ac8-8ada-4e21-9862-af9efd059799");
+    let document = serde_json::to_value(outside.ask(asked("Nope")).await).unwrap();
+    assert_eq!(keys(&document["conflicts"][0]), ["input", "julia", "why"]);
+    assert_eq!(
+        (document["inputs"][0]["kind"].as_str(), document["inputs"][0]["path"].as_str()),
+        (Some("names"), Some("--add"))
+    );
+}
+
+const TOP_KEYS: [&str; 13] = [
     "artifacts",
+    "conflicts",
+    "estimate",
     "inputs",
     "local_paths",
     "packages",
     "registries",
+    "solved",
     "standard_libraries",
     "totals",
     "unmirrorable",
     "unopened_packages",
+    "unwritten",
 ];
 
 const LIST_KEYS: [(&str, &[&str]); 5] = [

@@ -2,9 +2,13 @@
 //! can go wrong on the way.
 #![expect(clippy::unwrap_used, reason = "helpers that cannot do their part must fail the test")]
 
+mod by_name;
+mod by_name_data;
 mod closure;
 mod document;
 mod failures;
+mod manifest;
+mod projects;
 mod runs;
 
 use airlock::config::{Config, PrewarmSettings, Settings};
@@ -77,6 +81,8 @@ impl Outside {
             dry_run: Some(how.dry_run),
             allow_unmirrorable: Some(how.allow_unmirrorable),
             attempts: Some(how.attempts),
+            git: None,
+            julia: None,
         };
         let settings = Settings {
             cache: Some(self.folder.path().join("cache")),

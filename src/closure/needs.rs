@@ -1,0 +1,98 @@
+//! What a project needs for one Julia, with the members of its workspace and the folders that it
+//! takes packages from.
+
+use super::project_input::ProjectInput;
+use super::{Unmirrorable, UnmirrorableKind};
+use crate::config::without_credentials;
+use crate::julia::{CompatEntry, JuliaTarget, Project, ProjectSource, RegisteredVersion, Version, VersionRange};
+use crate::protocol::Uuid;
+use crate::resolve::Root;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a project needs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Needs {
+    /// What must be there, by the name that somebody has for it.
+    pub(super) roots: Vec<(String, Root)>,
+    /// What it says about packages that need not be there.
+    bounds: BTreeMap<Uuid, Vec<CompatEntry>>,
+    /// What comes from git repositories.
+    pub(super) git: BTreeSet<Unmirrorable>,
+    /// What comes from folders.
+    pub(super) local: BTreeSet<Uuid>,
+    /// What it says about Julia, if it does not take this one.
+    pub(super) excludes_julia: Option<String>,
+}
+
+/// Since 1.9 what stands among the weak dependencies too is no dependency, and since 1.11 sources
+/// count.
+const WEAK_SINCE: (u32, u32) = (1, 9);
+const SOURCES_SINCE: (u32, u32) = (1, 11);
+
+impl Needs {
+    pub(super) fn of(input: &ProjectInput, julia: &JuliaTarget, tests: bool) -> Self {
+        let mut needs = Self::default();
+        let minor = (julia.version().major, julia.version().minor);
+        let mut projects: Vec<&Project> = std::iter::once(&input.project).chain(&input.members).collect();
+        projects.extend(input.tests.iter().filter(|_| tests));
+        // Packages of the workspace are their own folders.
+        let own: BTreeSet<Uuid> = projects.iter().filter_map(|project| project.uuid).collect();
+        let mut read = BTreeSet::new();
+        while let Some(project) = projects.pop() {
+            let mut deps = project.deps.clone();
+            if minor >= WEAK_SINCE {
+                deps.retain(|name, _| !project.weakdeps.contains_key(name));
+                needs.bound(project);
+            }
+            if tests && std::ptr::eq(project, &raw const input.project) {
+                deps.extend(project.test_deps());
+            }
+            let takes_julia = project.compat.get("julia").is_none_or(|compat| accepts(&compat.ranges, julia.version()));
+            if !takes_julia {
+                needs.excludes_julia = project.compat.get("julia").map(|compat| compat.text.clone());
+            }
+            for (name, uuid) in deps.into_iter().filter(|(_, uuid)| !own.contains(uuid)) {
+                match project.sources.get(&name).filter(|_| minor >= SOURCES_SINCE) {
+                    Some(ProjectSource::Git(url)) => needs.add_git(name, uuid, url),
+                    Some(ProjectSource::Path(_)) => {
+                        needs.local.insert(uuid);
+                        if read.insert(uuid) {
+                            projects.extend(input.folders.iter().filter(|folder| folder.uuid == Some(uuid)));
+                        }
+                    }
+                    None => {
+                        let ranges = project.compat.get(&name).map(|compat| compat.ranges.clone()).unwrap_or_default();
+                        needs.roots.push((name, Root { uuid, ranges }));
+                    }
+                }
+            }
+        }
+        // What one of them takes from a folder or a repository, the others do not take from a registry.
+        let elsewhere: BTreeSet<_> = needs.git.iter().map(|git| git.uuid).chain(needs.local.iter().copied()).collect();
+        needs.roots.retain(|(_, root)| !elsewhere.contains(&root.uuid));
+        needs.roots.sort_by(|a, b| a.0.cmp(&b.0));
+        needs
+    }
+
+    /// What the project says against a version of a package that need not be there.
+    pub(super) fn forbid(&self, uuid: Uuid, version: &RegisteredVersion<'_>) -> Option<String> {
+        let number: Version = version.version.parse().ok()?;
+        let bound = self.bounds.get(&uuid)?.iter().find(|bound| !accepts(&bound.ranges, &number))?;
+        Some(format!("the project wants {} {}", version.name, bound.text))
+    }
+
+    fn bound(&mut self, project: &Project) {
+        for (name, uuid) in &project.weakdeps {
+            self.bounds.entry(*uuid).or_default().extend(project.compat.get(name).cloned());
+        }
+    }
+
+    fn add_git(&mut self, name: String, uuid: Uuid, url: &str) {
+        let repo_url = Some(without_credentials(url));
+        self.git.insert(Unmirrorable { name, uuid, version: None, kind: UnmirrorableKind::Git, repo_url, tree: None });
+    }
+}
+
+fn accepts(ranges: &[VersionRange], version: &Version) -> bool {
+    ranges.is_empty() || ranges.iter().any(|range| range.contains(version))
+}

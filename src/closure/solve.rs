@@ -1,0 +1,208 @@
+//! Names and projects become exact versions: what Pkg would choose in an empty environment, for
+//! each Julia by itself.
+
+use super::needs::Needs;
+use super::project_input::ProjectInput;
+use super::registries::Registries;
+use super::{Asked, Content, Input, InputError, Unmirrorable, WantedPackage};
+use crate::julia::{JuliaTarget, RegisteredVersion, stdlib};
+use crate::protocol::{Resource, Uuid};
+use crate::resolve::{Chosen, Question, Root, Solution, solve};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why a version may not be chosen, if a policy says so.
+pub type Forbids<'f> = dyn Fn(Uuid, &RegisteredVersion<'_>) -> Option<String> + 'f;
+
+/// Chooses versions.
+pub struct Solver<'s> {
+    /// From these registries.
+    pub registries: &'s Registries,
+    /// For each of these.
+    pub julias: &'s [JuliaTarget],
+    /// Whether the test dependencies of projects are wanted.
+    pub tests: bool,
+    /// What must not be chosen.
+    pub forbids: &'s Forbids<'s>,
+}
+
+/// What names or a project come to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// What was asked for: the names, or the project's own.
+    pub asked: Vec<String>,
+    /// For each Julia that there is a solution for.
+    pub solved: Vec<Solved>,
+    /// For each that there is none for.
+    pub conflicts: Vec<Unsolved>,
+    /// What somebody should know, a line each.
+    pub notes: BTreeSet<String>,
+    /// Dependencies that no package server can give.
+    pub unmirrorable: BTreeSet<Unmirrorable>,
+    /// Dependencies in folders.
+    pub local_paths: BTreeSet<Uuid>,
+}
+
+/// A solution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Solved {
+    /// For which Julia.
+    pub julia: JuliaTarget,
+    /// What was asked for, by name.
+    pub roots: BTreeMap<String, Uuid>,
+    /// All that was chosen, standard libraries too.
+    pub packages: BTreeMap<Uuid, Chosen>,
+    /// It is what the tests of a project need.
+    pub is_test: bool,
+}
+
+/// No solution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsolved {
+    /// For which Julia, if it is for one.
+    pub julia: Option<JuliaTarget>,
+    /// In words.
+    pub why: String,
+}
+
+impl Solved {
+    /// The packages that are fetched: those that this Julia does not ship.
+    pub fn wanted(&self) -> impl Iterator<Item = (Resource, WantedPackage)> {
+        self.packages.iter().filter_map(|(&uuid, chosen)| {
+            let wanted = WantedPackage { name: Some(chosen.name.clone()), version: chosen.version.clone() };
+            Some((Resource::Package { uuid, tree: chosen.tree? }, wanted))
+        })
+    }
+}
+
+impl Solver<'_> {
+    /// What these names come to, all together. Blocks for as long as the solver thinks.
+    pub fn names(&self, asked: &[Asked]) -> Resolved {
+        let mut resolved = Resolved { asked: asked.iter().map(ToString::to_string).collect(), ..Resolved::default() };
+        let mut roots = Vec::new();
+        for asked in asked {
+            match self.registries.find(&asked.wish.name, asked.uuid) {
+                Ok(uuid) => roots.push((asked.wish.name.clone(), Root { uuid, ranges: asked.ranges() })),
+                Err(error) => resolved.conflicts.push(Unsolved { julia: None, why: error.to_string() }),
+            }
+        }
+        if !resolved.conflicts.is_empty() {
+            return resolved;
+        }
+        for julia in self.julias {
+            resolved.notes.extend(shipped(julia, &roots));
+            let solved = self.solve(julia, &roots, false, self.forbids);
+            resolved.take(julia, solved);
+        }
+        resolved
+    }
+
+    /// What a project comes to. Blocks likewise.
+    pub fn project(&self, input: &ProjectInput) -> Resolved {
+        let mut resolved = Resolved { asked: input.project.deps.keys().cloned().collect(), ..Resolved::default() };
+        let suits = |julia: &&JuliaTarget| Needs::of(input, julia, self.tests).excludes_julia.is_none();
+        let suiting: Vec<_> = self.julias.iter().filter(suits).collect();
+        for julia in self.julias {
+            let needs = Needs::of(input, julia, false);
+            let all = if self.tests { Needs::of(input, julia, true) } else { needs.clone() };
+            if let Some(compat) = &all.excludes_julia {
+                let why = format!("the project is for Julia {compat}, not for {julia}");
+                if suiting.is_empty() {
+                    resolved.conflicts.push(Unsolved { julia: Some(julia.clone()), why });
+                } else {
+                    resolved.notes.insert(format!("{why}, so nothing is chosen for that"));
+                }
+                continue;
+            }
+            resolved.unmirrorable.extend(all.git.iter().cloned());
+            resolved.local_paths.extend(&all.local);
+            resolved.notes.extend(
+                all.git.iter().map(|git| {
+                    format!("{} comes from a git repository; what it depends on is not known here", git.name)
+                }),
+            );
+            let bounded = |uuid: Uuid, version: &RegisteredVersion<'_>| {
+                (self.forbids)(uuid, version).or_else(|| needs.forbid(uuid, version))
+            };
+            let solved = self.solve(julia, &needs.roots, false, &bounded);
+            let chosen = solved.as_ref().ok().cloned();
+            resolved.take(julia, solved);
+            if let Some(chosen) = chosen.filter(|_| self.tests) {
+                let solved = self.tests_of(julia, &all, &chosen);
+                resolved.take(julia, solved);
+            }
+        }
+        resolved
+    }
+
+    /// What the tests need: as `Pkg.test` does, with the versions that were chosen without them as
+    /// far as they can stay.
+    fn tests_of(&self, julia: &JuliaTarget, needs: &Needs, chosen: &Solved) -> Result<Solved, String> {
+        let policy = |uuid: Uuid, version: &RegisteredVersion<'_>| {
+            (self.forbids)(uuid, version).or_else(|| needs.forbid(uuid, version))
+        };
+        let kept = |uuid: Uuid, version: &RegisteredVersion<'_>| {
+            let known = chosen.packages.get(&uuid).and_then(|chosen| chosen.version.as_deref());
+            let moved = known.filter(|known| *known != version.version);
+            moved.map(|known| format!("{known} was chosen without the tests")).or_else(|| policy(uuid, version))
+        };
+        let solved = self.solve(julia, &needs.roots, true, &kept);
+        solved.or_else(|_| self.solve(julia, &needs.roots, true, &policy))
+    }
+
+    fn solve(
+        &self,
+        julia: &JuliaTarget,
+        roots: &[(String, Root)],
+        is_test: bool,
+        forbids: &Forbids<'_>,
+    ) -> Result<Solved, String> {
+        for (name, root) in roots {
+            if !self.registries.has(root.uuid) && stdlib::shipped(root.uuid, julia.version()) == stdlib::Shipped::No {
+                let also = if stdlib::is_stdlib(root.uuid) {
+                    format!("Julia {julia} does not ship it and ")
+                } else {
+                    String::new()
+                };
+                return Err(format!("{name} cannot be had: {also}no registry here has it"));
+            }
+        }
+        let question = Question {
+            julia: julia.version().clone(),
+            roots: roots.iter().map(|(_, root)| root.clone()).collect(),
+            forbids: &|uuid, version| forbids(uuid, version),
+        };
+        let solution = solve(&self.registries.catalogues, &question).map_err(|conflict| conflict.to_string())?;
+        let Solution { packages } = solution;
+        let roots = roots.iter().map(|(name, root)| (name.clone(), root.uuid)).collect();
+        Ok(Solved { julia: julia.clone(), roots, packages, is_test })
+    }
+}
+
+impl Resolved {
+    fn take(&mut self, julia: &JuliaTarget, solved: Result<Solved, String>) {
+        match solved {
+            Ok(solved) => self.solved.push(solved),
+            Err(why) => self.conflicts.push(Unsolved { julia: Some(julia.clone()), why }),
+        }
+    }
+}
+
+/// What is asked for and comes with this Julia.
+fn shipped(julia: &JuliaTarget, roots: &[(String, Root)]) -> Vec<String> {
+    let is_shipped = |root: &Root| stdlib::shipped(root.uuid, julia.version()) != stdlib::Shipped::No;
+    let shipped = roots.iter().filter(|(_, root)| is_shipped(root));
+    shipped.map(|(name, _)| format!("Julia {julia} ships {name}: nothing is fetched for it")).collect()
+}
+
+/// Chooses the versions of all projects among the inputs; afterwards none is unsolved, unless there
+/// is no Julia to choose for. Blocks.
+pub fn solve_projects(inputs: &mut [Input], solver: &Solver<'_>) {
+    for input in inputs {
+        let Ok(Content::Project(project)) = &input.content else { continue };
+        if !solver.julias.is_empty() {
+            input.content = Ok(Content::Resolved(Box::new(solver.project(project))));
+        } else if project.named {
+            input.content = Err(InputError::NoJulia(input.path.clone()));
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Writing down what was chosen: a project and a manifest that instantiate to exactly that.
+//!
+//! Only when all that was wanted is here. Julia loads an extension of a package only if the manifest
+//! says what it needs, and that stands in the package itself.
+
+use super::ManifestFolder;
+use super::by_name::{ADD, ByName};
+use crate::closure::{Content, Input, Resolved, Solved};
+use crate::julia::{JuliaTarget, ManifestPackage, Project, Version, manifest_text};
+use crate::mirror::Mirror;
+use crate::protocol::{Resource, Uuid};
+use crate::resolve::Chosen;
+use crate::store::Lookup;
+use crate::tree::visit_files;
+use fs_err as fs;
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Since when packages have extensions.
+const EXTENSIONS_SINCE: (u32, u32) = (1, 9);
+
+/// Why an environment was not written.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ManifestError {
+    /// It would not be clear of what.
+    #[error("no manifest is written: name packages with --add, or one project")]
+    Which,
+    /// A folder or a repository is not the same inside.
+    #[error("no manifest is written: {0} comes from a folder or a git repository")]
+    Elsewhere(String),
+    /// It has no package that was asked for.
+    #[error("no manifest is written: {path} has {found}, and {asked} was asked for", path = path.display())]
+    Project { path: PathBuf, found: String, asked: String },
+    #[error("no manifest is written: {path}: {error}", path = path.display())]
+    Format { path: PathBuf, error: crate::julia::FormatError },
+    #[error("no manifest is written: {} came meanwhile", .0.display())]
+    There(PathBuf),
+    #[error("no manifest is written: {0}")]
+    Text(#[from] toml::ser::Error),
+    #[error("no manifest is written: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A manifest that was written.
+pub(super) struct Written {
+    pub(super) input: String,
+    pub(super) julia: String,
+    pub(super) manifest: PathBuf,
+}
+
+/// Writes the environment of each Julia, and says where. Blocks.
+pub(super) fn write(
+    mirror: &Mirror,
+    by_name: &ByName,
+    to: &ManifestFolder,
+    inputs: &[Input],
+) -> Result<Vec<Written>, ManifestError> {
+    let (input, resolved) = which(inputs)?;
+    let mut written = Vec::new();
+    for solved in resolved.solved.iter().filter(|solved| !solved.is_test) {
+        let manifest = by_name.manifest_file(to, &solved.julia);
+        let folder = manifest.parent().unwrap_or(Path::new(""));
+        fs::create_dir_all(folder)?;
+        let project = project(folder, solved)?;
+        let text = manifest_text(solved.julia.version(), &solved.julia.to_string(), &packages(mirror, solved)?)?;
+        if let Some((path, text)) = project {
+            put(&path, &text, false)?;
+        }
+        put(&manifest, &text, to.force)?;
+        written.push(Written { input: input.clone(), julia: solved.julia.to_string(), manifest });
+    }
+    Ok(written)
+}
+
+/// What was chosen for the names, else for the only project.
+fn which(inputs: &[Input]) -> Result<(String, &Resolved), ManifestError> {
+    let resolved = |input: &'_ Input| matches!(input.content, Ok(Content::Resolved(_)));
+    let mut all = inputs.iter().filter(|input| resolved(input));
+    let names = inputs.iter().find(|input| resolved(input) && input.path == Path::new(ADD));
+    let only = match (names, all.next(), all.next()) {
+        (Some(names), ..) => names,
+        (None, Some(only), None) => only,
+        _ => return Err(ManifestError::Which),
+    };
+    let Ok(Content::Resolved(resolved)) = &only.content else { return Err(ManifestError::Which) };
+    if let Some(git) = resolved.unmirrorable.first() {
+        return Err(ManifestError::Elsewhere(git.name.clone()));
+    }
+    match resolved.local_paths.first() {
+        Some(uuid) => Err(ManifestError::Elsewhere(uuid.to_string())),
+        None => Ok((only.path.display().to_string(), resolved)),
+    }
+}
+
+/// The project to write, unless there is one that asks for the same.
+fn project(folder: &Path, solved: &Solved) -> Result<Option<(PathBuf, String)>, ManifestError> {
+    let names = |deps: &BTreeMap<String, Uuid>| match deps.len() {
+        0 => "no dependencies".to_owned(),
+        _ => deps.keys().cloned().collect::<Vec<_>>().join(", "),
+    };
+    for path in ["JuliaProject.toml", "Project.toml"].map(|name| folder.join(name)) {
+        if !path.exists() {
+            continue;
+        }
+        let found = Project::parse(&fs::read_to_string(&path)?);
+        let mut deps = found.map_err(|error| ManifestError::Format { path: path.clone(), error })?;
+        deps.deps.retain(|name, _| !deps.weakdeps.contains_key(name) || !knows_extensions(&solved.julia));
+        if deps.deps != solved.roots {
+            return Err(ManifestError::Project { path, found: names(&deps.deps), asked: names(&solved.roots) });
+        }
+        return Ok(None);
+    }
+    let deps: BTreeMap<_, _> = solved.roots.iter().map(|(name, uuid)| (name, uuid.to_string())).collect();
+    let text = toml::to_string(&BTreeMap::from([("deps", deps)]))?;
+    Ok(Some((folder.join("Project.toml"), text)))
+}
+
+fn packages(mirror: &Mirror, solved: &Solved) -> Result<Vec<ManifestPackage>, ManifestError> {
+    solved.packages.iter().map(|(uuid, chosen)| package(mirror, solved, *uuid, chosen)).collect()
+}
+
+fn package(mirror: &Mirror, solved: &Solved, uuid: Uuid, chosen: &Chosen) -> Result<ManifestPackage, ManifestError> {
+    let may_extend = knows_extensions(&solved.julia) && !chosen.weak_deps.is_empty();
+    let extensions = match chosen.tree.filter(|_| may_extend) {
+        Some(tree) => extensions(mirror, &Resource::Package { uuid, tree })?,
+        None => BTreeMap::new(),
+    };
+    Ok(ManifestPackage {
+        name: chosen.name.clone(),
+        uuid,
+        version: chosen.version.clone(),
+        tree: chosen.tree,
+        deps: chosen.deps.clone(),
+        weakdeps: chosen.weak_deps.clone(),
+        extensions,
+    })
+}
+
+fn knows_extensions(julia: &JuliaTarget) -> bool {
+    let version: &Version = julia.version();
+    (version.major, version.minor) >= EXTENSIONS_SINCE
+}
+
+/// What the package itself says of its extensions; nothing if it cannot be read.
+fn extensions(mirror: &Mirror, package: &Resource) -> io::Result<BTreeMap<String, Vec<String>>> {
+    let Lookup::Verified(open, _) = mirror.store().look_up(package).map_err(io::Error::other)? else {
+        return Err(io::Error::other("a package changed while it was read"));
+    };
+    let mut text = None;
+    let read = visit_files(open.file, mirror.limits(), &mut |path, bytes| {
+        // Of two the first counts for Julia.
+        if path == "JuliaProject.toml" || (path == "Project.toml" && text.is_none()) {
+            text = Some(bytes);
+        }
+    });
+    read.map_err(io::Error::other)?;
+    let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    Ok(Project::parse(&text).map(|project| project.extensions).unwrap_or_default())
+}
+
+/// Puts a file in its place as a whole.
+fn put(path: &Path, text: &str, replace: bool) -> Result<(), ManifestError> {
+    let mut file = tempfile::Builder::new().tempfile_in(path.parent().unwrap_or(Path::new("")))?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    file.as_file().sync_all()?;
+    if replace {
+        file.persist(path).map_err(|error| error.error)?;
+        return Ok(());
+    }
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(ManifestError::There(path.to_owned())),
+        Err(error) => Err(error.error.into()),
+    }
+}

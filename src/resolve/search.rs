@@ -1,0 +1,94 @@
+//! The search for the versions that Pkg would choose.
+//!
+//! PubGrub decides in the order in which packages are named, so each gets its newest version that
+//! goes with those before it. Where packages compete, Pkg weighs: what was asked for is as new as can
+//! be, and of the rest the sum of all versions is the greatest, major numbers before minor ones
+//! (`Resolve/fieldvalues.jl` and `versionweights.jl`). So a package is made newer at the cost of
+//! others as long as that raises the sum.
+//!
+//! Pkg does not always find what it looks for: it passes messages between packages until they agree
+//! (`Resolve/maxsum.jl`), and says itself that this is an approximation. `tests/it/resolve_data.rs`
+//! has the cases in which the two differ.
+
+use super::conflict::{Conflict, explain};
+use super::greedy::is_greedy;
+use super::provider::{Node, Provider};
+use super::set::{ABSENT, Position, Set};
+use super::universe::Universe;
+use crate::protocol::Uuid;
+use pubgrub::{PubGrubError, VersionSet as _};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+/// Steps until a search is given up. The largest packages of General need less than a hundredth.
+const STEPS: u64 = 200_000;
+
+/// Steps of one attempt to do better.
+const STEPS_OF_AN_ATTEMPT: u64 = 10_000;
+
+/// How often a solution is replaced by a better one. What is better is not always better than what was
+/// before that, so this need not end by itself.
+const CHANGES: usize = 50;
+
+/// The positions of the versions that are chosen.
+pub(super) type Positions = BTreeMap<Uuid, Position>;
+
+pub(super) fn best(universe: &Universe<'_>) -> Result<Positions, Conflict> {
+    let left = Cell::new(STEPS);
+    let mut best = match attempt(universe, &[], &left) {
+        Ok(positions) => positions,
+        Err(PubGrubError::NoSolution(tree)) => return Err(explain(universe, tree)),
+        Err(_) => return Err(Conflict::TooLong),
+    };
+    if is_greedy(universe, &best, &Cell::new(STEPS)).unwrap_or(true) {
+        return Ok(best);
+    }
+    let roots: Vec<_> = universe.question.roots.iter().map(|root| root.uuid).collect();
+    let fixed: Vec<_> = roots.iter().filter_map(|root| Some((*root, Set::singleton(*best.get(root)?)))).collect();
+    let mut untried: Vec<Uuid> = best.keys().copied().collect();
+    let mut changes = 0;
+    while let Some(uuid) = untried.pop().filter(|_| changes < CHANGES) {
+        let Some(&position) = best.get(&uuid).filter(|_| !roots.contains(&uuid)) else { continue };
+        let newer = Set::of(position as usize..universe.package(uuid).count());
+        if newer == Set::empty() {
+            continue;
+        }
+        let demands: Vec<_> = fixed.iter().cloned().chain([(uuid, newer)]).collect();
+        let budget = Cell::new(STEPS_OF_AN_ATTEMPT.min(left.get()));
+        let before = budget.get();
+        let attempted = attempt(universe, &demands, &budget);
+        left.set(left.get().saturating_sub(before - budget.get()));
+        let better = |other: &Positions| sums(universe, other, &best) > sums(universe, &best, other);
+        if let Some(other) = attempted.ok().filter(better) {
+            best = other;
+            changes += 1;
+            untried = best.keys().copied().collect();
+        }
+    }
+    Ok(best)
+}
+
+fn attempt<'u, 'q>(
+    universe: &'u Universe<'q>,
+    demands: &'u [(Uuid, Set)],
+    left: &'u Cell<u64>,
+) -> Result<Positions, PubGrubError<Provider<'u, 'q>>> {
+    let chosen = pubgrub::resolve(&Provider::new(universe, demands, left), Node::Question, 1u32)?;
+    let present = chosen.into_iter().filter_map(|(node, position)| match node {
+        Node::Package(uuid) if position != ABSENT => Some((uuid, position)),
+        _ => None,
+    });
+    Ok(present.collect())
+}
+
+/// The sums of the major, minor and patch numbers of the packages that another solution has too.
+fn sums(universe: &Universe<'_>, positions: &Positions, other: &Positions) -> [u64; 3] {
+    let mut sums = [0u64; 3];
+    for (&uuid, &position) in positions.iter().filter(|(uuid, _)| other.contains_key(uuid)) {
+        if let Some(version) = universe.package(uuid).version(position) {
+            let numbers = [version.major, version.minor, version.patch];
+            sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += u64::from(number));
+        }
+    }
+    sums
+}
