@@ -5,6 +5,7 @@ use super::flight::{Flight, Landed};
 use super::judge::{Damage, verify_file};
 use super::memory::Admission;
 use super::patience::{LONGEST_WAIT, Patience};
+use super::policy::Askable;
 use super::receive::Failed;
 use super::refusal::Refusal;
 use super::{Mirror, blocking, lock};
@@ -68,7 +69,7 @@ impl Mirror {
             Ok(landed) => return Ok(landed),
             Err(lock) => lock,
         };
-        let asked = self.ask_sources(flight, &askable.sources, patience).await;
+        let asked = self.ask_sources(flight, &askable, patience).await;
         asked.map_err(|refusal| askable.explain(refusal))
     }
 

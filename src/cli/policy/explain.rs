@@ -184,7 +184,8 @@ impl Explained {
             Subject::Artifact { tree, owners, .. } => {
                 let resource = Resource::Artifact { tree: *tree };
                 let name = mirror.name(&resource).map(|name| name.name);
-                (Kind::Artifact, name, None, Some(*tree), vec![], owners.iter().map(of).collect())
+                let packages: BTreeSet<_> = owners.iter().map(of).collect();
+                (Kind::Artifact, name, None, Some(*tree), vec![], packages.into_iter().collect())
             }
         };
         let asked = mirror.who_is_asked(&privacy, kind).into_iter();
