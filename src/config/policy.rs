@@ -141,7 +141,7 @@ impl Rule {
                 Err(_) => About::RegistryName(name(registry.trim())?),
             },
             Some(_) => return Err(RuleError::Kind),
-            None if text.ends_with(".jl") => return Err(RuleError::Suffix),
+            None if text.strip_suffix(".jl").is_some() => return Err(RuleError::Suffix),
             None => About::Name(name(text)?),
         };
         Ok(Self { text: text.to_owned(), about })

@@ -269,7 +269,9 @@ impl Mirror {
         self.privacy(&Subject::Package(self.package(uuid))).is_private()
     }
 
-    fn is_pinned(&self, uuid: Uuid, tree: TreeHash) -> bool {
+    /// Whether a manifest named this version when it was fetched, and may. Known only where versions
+    /// must have an age.
+    pub fn is_pinned(&self, uuid: Uuid, tree: TreeHash) -> bool {
         self.policy.rules().pins && lock(&self.known.pinned).contains(&Resource::Package { uuid, tree })
     }
 
@@ -341,11 +343,18 @@ impl Mirror {
                 lock(&self.known.seen).insert(*uuid, Arc::new(seen));
             }
         }
-        if self.private_sources().next().is_some() {
+        if self.is_guarded() && !self.is_offline() {
             let log = self.store.generations()?;
-            let of = |source: &str| self.private_sources().any(|private| private.name() == source);
-            let private = log.iter().filter(|entry| of(&entry.source));
-            *lock(&self.known.private) = private.map(|entry| (entry.uuid, entry.source.as_str().into())).collect();
+            let is_of = |name: &str, source: &&Arc<dyn Source>| source.name() == name;
+            for entry in &log {
+                match self.sources.iter().find(|source| is_of(&entry.source, source)) {
+                    Some(source) if source.rank() == Rank::Private => {
+                        lock(&self.known.private).insert(entry.uuid, source.name().into());
+                    }
+                    Some(source) if source.is_public() => _ = lock(&self.known.listed).insert(entry.uuid),
+                    _ => {}
+                }
+            }
         }
         Ok(())
     }
@@ -385,7 +394,7 @@ impl Mirror {
     fn registry(&self, uuid: Uuid) -> Registry {
         let name = self.names.registry_name(uuid).or_else(|| (uuid == GENERAL).then(|| "General".into()));
         let claimed_by = self.claimant(uuid).or_else(|| lock(&self.known.private).get(&uuid).cloned());
-        let is_listed = self.names.loaded(uuid).is_some() || lock(&self.known.listed).contains(&uuid);
+        let is_listed = lock(&self.known.listed).contains(&uuid);
         Registry { uuid, name, claimed_by, is_listed }
     }
 
@@ -417,10 +426,15 @@ impl Mirror {
         (age, self.too_young(&Resource::Package { uuid, tree }).is_some())
     }
 
-    /// Names of sources, each with whether it may be asked for what has this privacy.
-    pub fn who_is_asked(&self, privacy: &Privacy) -> Vec<(String, bool)> {
+    /// Names of the sources for a kind of resources, each with whether it may be asked for what has
+    /// this privacy.
+    pub fn who_is_asked(&self, privacy: &Privacy, kind: Kind) -> Vec<(String, bool)> {
         let may = |source: &dyn Source| privacy.is_public() || !source.is_public();
-        self.sources.iter().map(|source| (source.name().to_owned(), may(source.as_ref()))).collect()
+        self.sources
+            .iter()
+            .filter(|source| source.gives(kind))
+            .map(|source| (source.name().to_owned(), may(source.as_ref())))
+            .collect()
     }
 
     /// Reads the names of what is here without any task: for commands that ask nobody.

@@ -121,8 +121,8 @@ impl Policy {
     }
 
     fn judge_registry(&self, act: Act, registry: &Registry) -> Verdict {
-        let denies = |list| first(list, |rule| rule.is_registry(registry));
-        let denied = self.lists(act).into_iter().find_map(|lists| denies(&lists.deny));
+        let fits = |list| first(list, |rule| rule.is_registry(registry));
+        let denied = self.lists(act).into_iter().find_map(|lists| fits(&lists.deny));
         denied.map_or(Verdict::Allowed, Verdict::Denied)
     }
 

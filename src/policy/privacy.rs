@@ -110,8 +110,11 @@ impl Policy {
         if let Some(name) = package.claimed_by.as_ref().or(claimed) {
             return Privacy::Registry(Arc::clone(name));
         }
-        if !package.registries.is_empty() {
+        if package.registries.iter().any(|registry| registry.is_listed) {
             return Privacy::Public;
+        }
+        if !package.registries.is_empty() {
+            return Privacy::Unknown;
         }
         unknown(package.said.is_empty(), around)
     }

@@ -48,7 +48,7 @@ pub struct Registry {
     pub name: Option<Arc<str>>,
     /// The private source that it comes from.
     pub claimed_by: Option<Arc<str>>,
-    /// Whether it is published here, or a public upstream lists it.
+    /// Whether a public upstream lists it, or has listed it.
     pub is_listed: bool,
 }
 

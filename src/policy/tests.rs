@@ -103,6 +103,10 @@ fn an_artifact_goes_with_all_the_packages_that_name_it() {
     assert_ne!(judged(&format!("policy.deny = ['artifact:{}']", tree(7)), &artifact(&[package("Good")])), "allowed");
 }
 
+fn named_words() -> BTreeSet<Arc<str>> {
+    BTreeSet::from(["Helper".into()])
+}
+
 #[test]
 fn what_cannot_be_told_apart_is_taken_to_be_private() {
     let read = Surroundings { private_registries: true, unread: None };
@@ -118,6 +122,9 @@ fn what_cannot_be_told_apart_is_taken_to_be_private() {
     assert_eq!(of("", &named, &read), Privacy::Public, "it has a name, and no pattern fits");
     assert_eq!(of("", &named, &unread), Privacy::Unread("git.acme.example".into()));
     assert_eq!(of("", &known, &unread), Privacy::Public);
+    let unlisted = Registry { is_listed: false, ..registry("Other", false) };
+    let chained = Package { registries: vec![unlisted], said: named_words(), ..package("Helper") };
+    assert_eq!(of("", &Subject::Package(chained), &read), Privacy::Unknown, "no public upstream lists its registry");
     let acme = Package { registries: vec![registry("Acme", true), registry("General", false)], ..package("Helper") };
     assert!(of("", &Subject::Package(acme.clone()), &read).is_private(), "whoever else has it");
     assert!(of("policy.private = ['Acme*']", &Subject::Package(said("AcmeNew")), &none).is_private());

@@ -125,12 +125,11 @@ impl Store {
         if new.is_empty() {
             return Ok(seen);
         }
-        let time = match seen.latest() {
-            Some(latest) => latest.max(now),
-            None => {
-                let log = self.generations()?.into_iter().filter(|entry| entry.uuid == registry);
-                log.map(|entry| entry.time).min().unwrap_or(now)
-            }
+        let time = if let Some(latest) = seen.latest() {
+            latest.max(now)
+        } else {
+            let log = self.generations()?.into_iter().filter(|entry| entry.uuid == registry);
+            log.map(|entry| entry.time).min().unwrap_or(now)
         };
         let time = Timestamp::from_second(time.as_second()).unwrap_or(time);
         let place = seen.time(time);

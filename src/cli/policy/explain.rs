@@ -74,6 +74,8 @@ struct ExplainedVersion {
     old_enough: Option<jiff::Timestamp>,
     /// Whether its age keeps it from being shown and chosen.
     held_back: bool,
+    /// Whether a manifest named it, so that its age does not matter.
+    pinned: bool,
     /// In words.
     age: String,
 }
@@ -154,6 +156,7 @@ fn of_package(
                 first_seen,
                 old_enough,
                 held_back,
+                pinned: mirror.is_pinned(uuid, version.tree),
                 age: age.to_string(),
             }
         }));
@@ -181,10 +184,11 @@ impl Explained {
             Subject::Artifact { tree, owners, .. } => {
                 let resource = Resource::Artifact { tree: *tree };
                 let name = mirror.name(&resource).map(|name| name.name);
-                (Kind::Artifact, name, None, Some(*tree), vec![], owners.iter().map(of).collect())
+                let packages: BTreeSet<_> = owners.iter().map(of).collect();
+                (Kind::Artifact, name, None, Some(*tree), vec![], packages.into_iter().collect())
             }
         };
-        let asked = mirror.who_is_asked(&privacy).into_iter();
+        let asked = mirror.who_is_asked(&privacy, kind).into_iter();
         Self {
             kind,
             name,
@@ -270,7 +274,9 @@ impl Explained {
             let held_back = if it.held_back { "held back" } else { "" };
             let here = if it.here { "here" } else { "" };
             let yanked = if it.yanked { "yanked" } else { "" };
-            let marks = [here, yanked, held_back].into_iter().filter(|mark| !mark.is_empty()).collect::<Vec<_>>();
+            let pinned = if it.pinned { "named by a manifest" } else { "" };
+            let marks =
+                [here, yanked, held_back, pinned].into_iter().filter(|mark| !mark.is_empty()).collect::<Vec<_>>();
             vec![it.version.clone(), it.registry.clone(), marks.join(", "), it.age.clone()]
         });
         let mut text = super::super::table::table(&["VERSION", "REGISTRY", "", "AGE"], &rows.collect::<Vec<_>>());
