@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 /// How hard gzip tries.
 const LEVEL: u32 = 6;
 
+const SOCKET: &str = "a socket";
+
 /// Why something in a depot was not taken, or nothing more can be.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
@@ -115,6 +117,12 @@ impl Folder {
     /// All there is.
     pub(super) fn all(&self) -> Selection<'_> {
         self.entries.iter().collect()
+    }
+
+    /// Whatever would keep a program waiting that opened it, which a socket does not.
+    pub(super) fn trap(&self) -> Option<String> {
+        let is_trap = |entry: &&Entry| matches!(entry.kind, EntryKind::Special(what) if what != SOCKET);
+        self.entries.iter().find(is_trap).map(|entry| shown(&entry.path))
     }
 
     /// What Pkg hashes on disk: no `.git` at any level, and no directory without a file or link at
@@ -235,7 +243,7 @@ fn kind(of: std::fs::FileType) -> EntryKind {
     } else if of.is_fifo() {
         EntryKind::Special("a named pipe")
     } else if of.is_socket() {
-        EntryKind::Special("a socket")
+        EntryKind::Special(SOCKET)
     } else {
         EntryKind::Special("a device")
     }

@@ -95,8 +95,13 @@ fn packed(description: &Path) -> Result<(Source, TreeHash), Fault> {
 
 fn unpacked(limits: &Limits, path: &Path) -> Result<(Source, TreeHash), Fault> {
     if path.join(".git").symlink_metadata().is_ok() {
-        let tree = head(&path.join(".git"))
-            .map_err(|error| Fault::refused(format!("its .git cannot be read: {}", error.message())))?;
+        let git = path.join(".git");
+        // libgit2 opens whatever has the right name.
+        if let Some(trap) = Folder::list(&git, limits, "")?.trap() {
+            return Err(Fault::refused(format!("its .git cannot be read: {trap} is no file")));
+        }
+        let tree =
+            head(&git).map_err(|error| Fault::refused(format!("its .git cannot be read: {}", error.message())))?;
         return Ok((Source::Folder(Folder::list(path, limits, ".git")?, Origin::FromGit), tree));
     }
     let info = path.join(TREE_INFO);

@@ -4,6 +4,7 @@ use super::adopt::AdoptArgs;
 use super::bundle::BundleArgs;
 use super::check::CheckArgs;
 use super::doctor::DoctorArgs;
+use super::fallback::FallbackArgs;
 use super::gc::GcArgs;
 use super::policy::PolicyArgs;
 use super::prewarm::PrewarmArgs;
@@ -100,6 +101,8 @@ pub(super) struct ServeArgs {
     listen: Option<SocketAddr>,
     #[command(flatten)]
     upstream: Upstream,
+    #[command(flatten)]
+    fallback: FallbackArgs,
     /// Ask no upstream, ever: what is not here is refused at once
     #[arg(long, env = "AIRLOCK_OFFLINE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     offline: Option<bool>,
@@ -245,6 +248,7 @@ impl Command {
             Self::Serve(args) => Settings {
                 listen: args.listen,
                 upstream: args.upstream.setting(),
+                fallback: args.fallback.settings(),
                 offline: args.offline,
                 view: ViewSettings { show: args.view.map(Show::from), platform: None },
                 ..common

@@ -12,6 +12,7 @@ mod demo;
 #[cfg(test)]
 mod docs;
 mod doctor;
+mod fallback;
 mod gc;
 mod misses;
 mod policy;

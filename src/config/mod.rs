@@ -186,9 +186,6 @@ pub enum ConfigError {
     /// A registry that is no repository.
     #[error("{0:?} is not the address of a git repository")]
     Registry(String),
-    /// A proxy that is no address.
-    #[error("{0:?} is not the address of an HTTP proxy: http://host:port, https://host:port or \"none\"")]
-    Proxy(String),
     /// A rule of the policy that makes no sense.
     #[error("{key}: {rule:?}: {problem}")]
     Rule {
@@ -199,6 +196,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: RuleError,
     },
+    /// A proxy that is no address.
+    #[error("{0:?} is not the address of an HTTP proxy: http://host:port, https://host:port or \"none\"")]
+    Proxy(String),
     /// A bound that cannot work.
     #[error("{0}")]
     Bound(&'static str),
@@ -219,7 +219,7 @@ impl Config {
             listen: flags.listen.or(file.listen).unwrap_or((Ipv4Addr::LOCALHOST, 8000).into()),
             upstreams: if offline { Vec::new() } else { upstreams },
             registries: if offline { Vec::new() } else { registries },
-            fallback: Fallback::new(&file.fallback),
+            fallback: Fallback::new(&flags.fallback, &file.fallback),
             offline,
             log: flags.log.or(file.log).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level),

@@ -160,8 +160,11 @@ impl GitRegistry {
 }
 
 impl Fallback {
-    pub(super) fn new(file: &FallbackSettings) -> Self {
-        Self { git: file.git.unwrap_or(When::Prewarm), download: file.download.unwrap_or(When::Always) }
+    pub(super) fn new(flags: &FallbackSettings, file: &FallbackSettings) -> Self {
+        Self {
+            git: flags.git.or(file.git).unwrap_or(When::Prewarm),
+            download: flags.download.or(file.download).unwrap_or(When::Always),
+        }
     }
 }
 

@@ -64,15 +64,16 @@ impl Mirror {
     }
 }
 
-/// What all places said, for people, and what the worst of it means.
+/// What all places said, for people. What may be different in a moment decides what it means, or
+/// else the worst of it.
 fn summed_up(source: &str, tried: Vec<(String, Fault)>) -> Fault {
     let words = tried.iter().map(|(address, fault)| {
         let said = fault.to_string();
         if said.contains(address.as_str()) { said } else { format!("{address}: {said}") }
     });
     let words = format!("{source}: {}", words.collect::<Vec<_>>().join("; "));
-    let worst = tried.into_iter().map(|(_, fault)| fault).max_by_key(Fault::weight);
-    worst.map_or(Fault::NotFound, |worst| Fault::Tried { words, worst: Box::new(worst) })
+    let worst = tried.into_iter().map(|(_, fault)| fault).max_by_key(|fault| (fault.is_passing(), fault.weight()));
+    worst.map_or(Fault::NotFound, |worst| Fault::worded(words, worst))
 }
 
 #[cfg(test)]
@@ -80,12 +81,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_places_are_named_and_the_worst_decides() {
+    fn all_places_are_named_and_what_may_pass_decides() {
         assert_eq!(summed_up("download", Vec::new()), Fault::NotFound);
+        let corrupt = Fault::Content("its SHA-256 is wrong".to_owned());
+        let tried = vec![("https://a".to_owned(), Fault::Broken("cut".to_owned())), ("https://b".to_owned(), corrupt)];
+        assert!(summed_up("download", tried).is_passing(), "the first may be whole the next time");
         let tried = vec![
             ("https://a".to_owned(), Fault::NotFound),
             ("https://b".to_owned(), Fault::Connect("refused".to_owned())),
-            ("https://c".to_owned(), Fault::Absent("nothing at https://c".to_owned())),
+            ("https://c".to_owned(), Fault::worded("nothing at https://c".to_owned(), Fault::NotFound)),
         ];
         let fault = summed_up("download", tried);
         assert_eq!(

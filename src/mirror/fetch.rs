@@ -5,6 +5,7 @@ use super::flight::{Flight, Landed};
 use super::judge::{Damage, verify_file};
 use super::memory::Admission;
 use super::patience::{LONGEST_WAIT, Patience};
+use super::policy::Askable;
 use super::receive::Failed;
 use super::refusal::Refusal;
 use super::{Mirror, blocking, lock};
@@ -61,14 +62,14 @@ impl Mirror {
         if self.sources.is_empty() {
             return Err(Refusal::Offline);
         }
-        let askable = self.askable(&flight.resource, &patience).await?;
+        let askable = self.askable(&flight.resource).await?;
         let place = self.fetches.acquire();
         let _place = within(patience.deadline(flight.started), place).await.ok_or_else(busy)?;
         let _lock = match self.lock_or_landed(flight, patience).await? {
             Ok(landed) => return Ok(landed),
             Err(lock) => lock,
         };
-        let asked = self.ask_sources(flight, &askable.sources, patience).await;
+        let asked = self.ask_sources(flight, &askable, patience).await;
         asked.map_err(|refusal| askable.explain(refusal))
     }
 
@@ -132,21 +133,30 @@ impl Mirror {
         }
     }
 
+    /// Those of the sources that may be asked for a resource that can give it now, in order.
+    pub(super) fn sources_for(&self, resource: &Resource, askable: &Askable, patience: &Patience) -> Vec<usize> {
+        let gives = |index: &usize| {
+            self.sources.get(*index).is_some_and(|source| self.may_ask(source.as_ref(), resource, patience))
+        };
+        askable.sources.iter().copied().filter(gives).collect()
+    }
+
     /// What the faults of all sources come to. Where none could be asked, none has it.
     pub(super) fn verdict(&self, faults: &[Fault]) -> Refusal {
         if faults.is_empty() && !self.sources.is_empty() { Refusal::NotFound } else { Refusal::from_faults(faults) }
     }
 
-    /// Asks those sources that may be asked in order. A fall-back is asked when nothing more can be
-    /// hoped for from the others: neither now nor, if there is time, a little later.
+    /// Asks the sources in order. A fall-back is asked when nothing more can be hoped for from the
+    /// others: neither now nor, if there is time, a little later.
     async fn ask_sources(
         self: &Arc<Self>,
         flight: &Flight,
-        askable: &[usize],
+        askable: &Askable,
         patience: Patience,
     ) -> Result<Landed, Refusal> {
         let is_fallback = |index: &usize| self.sources.get(*index).is_some_and(|it| it.rank() == Rank::Fallback);
-        let (fallbacks, servers) = askable.iter().copied().partition::<Vec<_>, _>(is_fallback);
+        let asked = self.sources_for(&flight.resource, askable, &patience).into_iter();
+        let (fallbacks, servers) = asked.partition::<Vec<_>, _>(is_fallback);
         let mut faults = Vec::new();
         for sources in [servers, fallbacks] {
             match self.ask_in_rounds(flight, &sources, patience).await? {

@@ -80,10 +80,10 @@ pub struct Mirror {
     verifications: Semaphore,
     hot: quick_cache::sync::Cache<Resource, Bytes, Weight>,
     names: names::Names,
-    origins: origins::Known,
-    fallback: crate::config::Fallback,
     policy: Policy,
     known: policy::Known,
+    origins: origins::Known,
+    fallback: crate::config::Fallback,
     misses: misses::Pending,
     listings: watch::Sender<registries::Progress>,
     /// What could not be had of the registries when they were last asked for.
@@ -179,10 +179,10 @@ impl Mirror {
                 config.mirror.cooldown,
             ),
             names: names::Names::default(),
-            origins: origins::Known::default(),
-            fallback: config.fallback,
             policy: Policy::new(config.policy.clone()),
             known: policy::Known::default(),
+            origins: origins::Known::default(),
+            fallback: config.fallback,
             misses: misses::Pending::default(),
             limits: limits(&config.limits),
             bounds: config.mirror.clone(),
@@ -338,11 +338,12 @@ impl Mirror {
         if lock(&self.flights).contains_key(resource) || self.store.serves(resource) {
             return None;
         }
-        let askable = match self.askable_now(resource, &Patience::client(&self.bounds))? {
+        let askable = match self.askable_now(resource)? {
             Ok(askable) => askable,
             Err(refusal) => return Some(refusal),
         };
-        let faults = askable.sources.iter().map(|source| self.memory.cooled(*source, resource));
+        let asked = self.sources_for(resource, &askable, &Patience::client(&self.bounds));
+        let faults = asked.into_iter().map(|source| self.memory.cooled(source, resource));
         let faults = faults.collect::<Option<Vec<_>>>()?;
         Some(askable.explain(self.verdict(&faults)))
     }

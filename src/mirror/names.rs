@@ -8,7 +8,7 @@ use crate::julia::{RegistryError, RegistryIndex};
 use crate::protocol::{Flavor, Resource, TreeHash, Uuid};
 use crate::store::{FactsRead, HeldArtifact, Lookup, Store, StoreError};
 use crate::tree::{Limits, TreeError, visit_files};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 /// What a resource is called.
@@ -77,8 +77,8 @@ impl Names {
         lock(&self.registries).get(&uuid).map(|(_, index)| index.registry_name().into())
     }
 
-    /// The packages here that name an artifact.
-    pub(super) fn owners(&self, artifact: TreeHash) -> Vec<Uuid> {
+    /// The packages here that name an artifact, in any version.
+    pub(super) fn owners(&self, artifact: TreeHash) -> BTreeSet<Uuid> {
         self.packages_with(artifact).iter().filter_map(Resource::uuid).collect()
     }
 

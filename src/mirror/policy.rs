@@ -5,7 +5,7 @@
 //! ([`Mirror::learn_names`]). Nothing is judged before they were read: a pattern that cannot be held
 //! against a name must not let it through.
 
-use super::{Mirror, Patience, Refusal, blocking, lock};
+use super::{Mirror, Refusal, blocking, lock};
 use crate::julia::RegistryIndex;
 use crate::policy::{Act, Age, Package, Policy, Privacy, Registry, Subject, Surroundings, Verdict, Why};
 use crate::protocol::{GENERAL, Kind, Listing, RegistryTree, Resource, TreeHash, Uuid};
@@ -48,7 +48,7 @@ impl Askable {
     pub(super) fn explain(self, refusal: Refusal) -> Refusal {
         match (self.withheld, refusal) {
             (Some(why), Refusal::NotFound) => Refusal::Private(why),
-            (Some(why), Refusal::Absent(tried)) => Refusal::Private(format!("{why}; {tried}")),
+            (Some(why), Refusal::Absent(words)) => Refusal::Private(format!("{why}; {words}")),
             (_, refusal) => refusal,
         }
     }
@@ -124,11 +124,7 @@ impl Mirror {
     }
 
     /// Which sources may be asked for a resource.
-    pub(super) async fn askable(
-        self: &Arc<Self>,
-        resource: &Resource,
-        patience: &Patience,
-    ) -> Result<Askable, Refusal> {
+    pub(super) async fn askable(self: &Arc<Self>, resource: &Resource) -> Result<Askable, Refusal> {
         if self.is_guarded() && !matches!(resource, Resource::Registry { .. }) {
             self.know().await;
             if !self.is_known(resource) {
@@ -136,18 +132,17 @@ impl Mirror {
                 self.load_names().await;
             }
         }
-        self.askable_by_now(resource, patience)
+        self.askable_by_now(resource)
     }
 
     /// The same at once; `None` while the names of what is here are not read.
-    pub(super) fn askable_now(&self, resource: &Resource, patience: &Patience) -> Option<Result<Askable, Refusal>> {
+    pub(super) fn askable_now(&self, resource: &Resource) -> Option<Result<Askable, Refusal>> {
         let is_ready = !self.is_guarded() || (self.known.read.initialized() && self.is_known(resource));
-        (is_ready || self.sources.is_empty()).then(|| self.askable_by_now(resource, patience))
+        (is_ready || self.sources.is_empty()).then(|| self.askable_by_now(resource))
     }
 
-    fn askable_by_now(&self, resource: &Resource, patience: &Patience) -> Result<Askable, Refusal> {
-        let may_now = |(_, source): &(usize, &Arc<dyn Source>)| self.may_ask(source.as_ref(), resource, patience);
-        let all = self.sources.iter().enumerate().filter(may_now).map(|(index, _)| index);
+    fn askable_by_now(&self, resource: &Resource) -> Result<Askable, Refusal> {
+        let all = 0..self.sources.len();
         if !self.is_guarded() || self.sources.is_empty() {
             return Ok(Askable { sources: all.collect(), withheld: None });
         }
@@ -307,8 +302,11 @@ impl Mirror {
     }
 
     /// Remembers versions that manifests name, each with what it is called, so that they are shown
-    /// however young they are. Blocks.
+    /// however young they are; unless that is not allowed. Blocks.
     pub fn pin_versions(&self, versions: &[(Resource, String)]) -> Result<(), StoreError> {
+        if !self.policy.rules().pins {
+            return Ok(());
+        }
         self.store.remember_pinned_versions(versions)?;
         self.know_blocking();
         Ok(())

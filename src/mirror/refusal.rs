@@ -63,11 +63,11 @@ impl Refusal {
         match self {
             Self::Offline | Self::NotFound | Self::Full | Self::Store(_) | Self::Closing => None,
             Self::Absent(_)
-            | Self::Denied(_)
-            | Self::Private(_)
             | Self::Upstream(_)
             | Self::Slow(_)
-            | Self::Content(_) => Some(self.to_string().chars().take(LONGEST_DETAIL).collect()),
+            | Self::Content(_)
+            | Self::Denied(_)
+            | Self::Private(_) => Some(self.to_string().chars().take(LONGEST_DETAIL).collect()),
         }
     }
 
@@ -75,17 +75,16 @@ impl Refusal {
     /// What fall-backs say is said beside it.
     pub(super) fn from_faults(faults: &[Fault]) -> Self {
         let Some(worst) = faults.iter().max_by_key(|fault| fault.weight()) else { return Self::Offline };
-        let says_more = |fault: &&Fault| matches!(fault, Fault::Absent(_) | Fault::Tried { .. });
+        let says_more = |fault: &&Fault| matches!(fault, Fault::Worded { .. });
         let first = Some(worst).filter(|worst| !says_more(worst) && **worst != Fault::NotFound);
         let words: Vec<_> = first.into_iter().chain(faults.iter().filter(says_more)).map(ToString::to_string).collect();
         let words = words.join("; ");
-        let root = if let Fault::Tried { worst, .. } = worst { worst } else { worst };
-        match root {
-            Fault::NotFound | Fault::Absent(_) if words.is_empty() => Self::NotFound,
-            Fault::NotFound | Fault::Absent(_) => Self::Absent(words),
+        match worst.root() {
+            Fault::NotFound if words.is_empty() => Self::NotFound,
+            Fault::NotFound => Self::Absent(words),
             Fault::Content(_) => Self::Content(words),
             Fault::Stalled(_) | Fault::Busy(_) => Self::Slow(words),
-            Fault::Connect(_) | Fault::Broken(_) | Fault::Status { .. } | Fault::Tried { .. } => Self::Upstream(words),
+            Fault::Connect(_) | Fault::Broken(_) | Fault::Status { .. } | Fault::Worded { .. } => Self::Upstream(words),
         }
     }
 }

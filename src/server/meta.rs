@@ -148,7 +148,9 @@ pub(super) async fn misses(State(app): State<App>) -> Response {
     match app.mirror().all_misses().await {
         Ok(mut misses) => {
             // Where this mirror looked is not for every client to read.
-            misses.iter_mut().for_each(|miss| miss.detail = None);
+            for miss in &mut misses {
+                miss.detail = None;
+            }
             Json(json!({ "misses": misses })).into_response()
         }
         Err(refused) => unreadable(&refused),

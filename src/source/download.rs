@@ -6,34 +6,29 @@
 //! so a wrong one is a fault before the end of the body, and whoever takes the body for whole must
 //! have seen its end.
 
-use super::package_server::fault;
+use super::package_server::{fault, retry_after};
+use super::piped::{Body, Pipe, Taker, piped};
 use super::{Answer, ClientError, Download, Fault, Rank, Resume, Source, Wanted};
 use crate::config::Config;
 use crate::protocol::{Flavor, Kind, Listing};
 use crate::tree::{Limits, Packing, RepackError, TAR_BLOCK, TreeError, repack};
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{BoxFuture, FutureExt};
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{self, StreamExt};
 use reqwest::{Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
 use std::error::Error as _;
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bytes that the packing thread hands over at one time.
-const CHUNK: usize = 64 << 10;
-/// Chunks that may wait for whoever takes them.
-const QUEUE: usize = 8;
 /// Downloads that are packed again at one time: unpacking one may need 160 MiB.
 const REPACKED: usize = 8;
 /// Redirects that are followed.
 const REDIRECTS: usize = 10;
-
-type Chunks = BoxStream<'static, Result<Bytes, Fault>>;
 
 /// The addresses that packages name, as a source. Asked with one [`Download`] at a time.
 #[derive(Debug)]
@@ -88,9 +83,11 @@ impl Downloads {
     }
 
     async fn ask(&self, url: &str) -> Result<Response, Fault> {
-        let url = Url::parse(url).map_err(|error| Fault::Absent(format!("this is no address: {error}")))?;
+        let url =
+            Url::parse(url).map_err(|error| Fault::worded(format!("this is no address: {error}"), Fault::NotFound))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(Fault::Absent(format!("{} addresses are not asked, only http and https", url.scheme())));
+            let words = format!("{} is not spoken, only http and https are", url.scheme());
+            return Err(Fault::worded(words, Fault::NotFound));
         }
         let response = tokio::time::timeout(self.first_byte_timeout, self.client.get(url).send())
             .await
@@ -99,7 +96,7 @@ impl Downloads {
         match response.status() {
             StatusCode::OK => Ok(response),
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(Fault::NotFound),
-            status => Err(Fault::Status { status: status.as_u16(), retry_after: None }),
+            status => Err(Fault::Status { status: status.as_u16(), retry_after: retry_after(response.headers()) }),
         }
     }
 }
@@ -143,7 +140,7 @@ fn closed<E>(_: E) -> Fault {
 }
 
 /// The body as it is sent, cut by the idle time-out.
-fn chunks(response: Response, idle: Duration) -> Chunks {
+fn chunks(response: Response, idle: Duration) -> Body {
     stream::try_unfold(response, move |mut response| async move {
         match tokio::time::timeout(idle, response.chunk()).await {
             Err(_) => Err(Fault::Stalled(idle)),
@@ -155,43 +152,17 @@ fn chunks(response: Response, idle: Duration) -> Chunks {
 }
 
 /// The same as a gzip tarball. Ends well only if the sum was right.
-fn pack(body: Chunks, sha256: [u8; 32], limits: Limits, place: Option<OwnedSemaphorePermit>) -> Chunks {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    let raw = Raw {
-        runtime: Handle::current(),
-        body,
-        chunk: Bytes::new(),
-        hasher: Sha256::new(),
-        fault: None,
-        taker: sender.clone(),
-    };
-    tokio::task::spawn_blocking(move || {
+fn pack(body: Body, sha256: [u8; 32], limits: Limits, place: Option<OwnedSemaphorePermit>) -> Body {
+    let runtime = Handle::current();
+    piped(move |pipe| {
         let _place = place;
-        if let Err(fault) = pack_blocking(raw, sha256, &limits, &sender) {
-            let _ = sender.blocking_send(Err(fault));
-        }
-    });
-    stream::unfold(Some(receiver), |receiver| async move {
-        let mut receiver = receiver?;
-        match receiver.recv().await {
-            Some(Ok(bytes)) if bytes.is_empty() => None,
-            Some(Ok(bytes)) => Some((Ok(bytes), Some(receiver))),
-            Some(Err(fault)) => Some((Err(fault), None)),
-            None => Some((Err(Fault::Broken("the packing thread is gone".to_owned())), None)),
-        }
+        let (taker, chunk, hasher) = (pipe.taker(), Bytes::new(), Sha256::new());
+        pack_blocking(Raw { runtime, body, chunk, hasher, fault: None, taker }, sha256, &limits, pipe)
     })
-    .boxed()
 }
 
-/// An empty chunk says that all of it was good.
-fn pack_blocking(
-    mut raw: Raw,
-    expected: [u8; 32],
-    limits: &Limits,
-    sender: &mpsc::Sender<Result<Bytes, Fault>>,
-) -> Result<(), Fault> {
-    let mut out = Handed { sender, chunk: Vec::with_capacity(CHUNK) };
-    let packed = repack(&mut raw, limits, &mut out);
+fn pack_blocking(mut raw: Raw, expected: [u8; 32], limits: &Limits, pipe: &mut Pipe) -> Result<(), Fault> {
+    let packed = repack(&mut raw, limits, pipe);
     if let Some(fault) = raw.fault.take() {
         return Err(fault);
     }
@@ -200,10 +171,10 @@ fn pack_blocking(
         RepackError::Write(error) => Fault::Broken(error.to_string()),
     })?;
     let found: [u8; 32] = raw.hasher.finalize().into();
-    if found != expected {
-        return Err(Fault::Content(format!("its SHA-256 is {}, and should be {}", hex(found), hex(expected))));
+    if found == expected {
+        return Ok(());
     }
-    out.flush().and_then(|()| out.send(Bytes::new())).map_err(|error| Fault::Broken(error.to_string()))
+    Err(Fault::Content(format!("its SHA-256 is {}, and should be {}", hex(found), hex(expected))))
 }
 
 fn described(error: &TreeError) -> String {
@@ -220,13 +191,13 @@ fn hex(bytes: [u8; 32]) -> String {
 /// What comes from the network, read by a thread that may block.
 struct Raw {
     runtime: Handle,
-    body: Chunks,
+    body: Body,
     chunk: Bytes,
     hasher: Sha256,
     /// What the source did wrong.
     fault: Option<Fault>,
     /// Who leaves must not leave this thread waiting for the network.
-    taker: mpsc::Sender<Result<Bytes, Fault>>,
+    taker: Taker,
 }
 
 impl Read for Raw {
@@ -236,7 +207,7 @@ impl Read for Raw {
             let next = runtime.block_on(async {
                 tokio::select! {
                     next = body.next() => next,
-                    () = taker.closed() => Some(Err(Fault::Broken("nobody takes it any more".to_owned()))),
+                    () = taker.left() => Some(Err(Fault::Broken("nobody takes it any more".to_owned()))),
                 }
             });
             match next {
@@ -255,35 +226,5 @@ impl Read for Raw {
         }
         self.hasher.update(&taken);
         Ok(taken.len())
-    }
-}
-
-/// Gathers what is written into chunks of some size.
-struct Handed<'s> {
-    sender: &'s mpsc::Sender<Result<Bytes, Fault>>,
-    chunk: Vec<u8>,
-}
-
-impl Handed<'_> {
-    fn send(&self, bytes: Bytes) -> io::Result<()> {
-        self.sender.blocking_send(Ok(bytes)).map_err(|_| io::Error::other("nobody takes it any more"))
-    }
-}
-
-impl Write for Handed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.chunk.extend_from_slice(bytes);
-        if self.chunk.len() >= CHUNK {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        if self.chunk.is_empty() {
-            return Ok(());
-        }
-        let full = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
-        self.send(full.into())
     }
 }

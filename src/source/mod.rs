@@ -5,10 +5,13 @@
 //! verifies everything against the name that was asked for, whatever a redirect led to.
 
 mod download;
+mod git_fallback;
 mod http_client;
 mod package_server;
+mod piped;
 
 pub use download::Downloads;
+pub use git_fallback::GitFallback;
 pub use http_client::ClientError;
 pub use package_server::PackageServer;
 
@@ -28,6 +31,9 @@ pub fn all(config: &Config) -> Result<Vec<Arc<dyn Source>>, ClientError> {
     }
     let servers = PackageServer::all(&config.upstreams)?;
     let mut sources: Vec<_> = servers.into_iter().map(|server| Arc::new(server) as Arc<dyn Source>).collect();
+    if config.fallback.git != When::Never {
+        sources.push(Arc::new(GitFallback::new(config)));
+    }
     if config.fallback.download != When::Never {
         sources.push(Arc::new(Downloads::new(config)?));
     }
@@ -143,16 +149,16 @@ pub trait Source: Send + Sync + fmt::Debug {
     /// Whether anybody else runs it, so that private names must not be asked of it.
     fn is_public(&self) -> bool;
 
-    /// Whether it may have resources of this kind.
-    fn gives(&self, _kind: Kind) -> bool {
-        true
-    }
-
     /// Whether a registry or a package is its own, by its uuid; only a [`Rank::Private`] has any.
     /// What is its own is asked of no public source.
     fn claims(&self, uuid: Uuid) -> Claim {
         let _ = uuid;
         Claim::No
+    }
+
+    /// Whether it may have resources of this kind.
+    fn gives(&self, _kind: Kind) -> bool {
+        true
     }
 
     /// Its listing of registries; [`Fault::NotFound`] where it does not know the flavor.
@@ -189,9 +195,6 @@ pub enum Fault {
     /// It does not have it (404, 410).
     #[error("not found")]
     NotFound,
-    /// It does not have it, and says more than that.
-    #[error("{0}")]
-    Absent(String),
     /// No connection.
     #[error("cannot connect: {0}")]
     Connect(String),
@@ -215,31 +218,44 @@ pub enum Fault {
     /// The bytes are not what was asked for.
     #[error("{0}")]
     Content(String),
-    /// Several places were tried.
+    /// Any of these in words that say more.
     #[error("{words}")]
-    Tried {
-        /// What each said, for people.
+    Worded {
+        /// For people.
         words: String,
-        /// What says most about asking again.
-        worst: Box<Self>,
+        /// Which.
+        means: Box<Self>,
     },
 }
 
 impl Fault {
+    /// A fault in words that say more.
+    pub fn worded(words: String, means: Self) -> Self {
+        Self::Worded { words, means: Box::new(means) }
+    }
+
+    /// The fault itself.
+    pub const fn root(&self) -> &Self {
+        match self {
+            Self::Worded { means, .. } => means.root(),
+            fault => fault,
+        }
+    }
+
     /// Whether asking again soon may help.
     pub const fn is_passing(&self) -> bool {
         match self {
-            Self::NotFound | Self::Absent(_) | Self::Content(_) => false,
+            Self::NotFound | Self::Content(_) => false,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
             Self::Connect(_) | Self::Stalled(_) | Self::Broken(_) | Self::Busy(_) => true,
-            Self::Tried { worst, .. } => worst.is_passing(),
+            Self::Worded { means, .. } => means.is_passing(),
         }
     }
 
     /// Whether this speaks against the source as a whole, not only against one resource.
     pub const fn is_unreachable(&self) -> bool {
         match self {
-            Self::Tried { worst, .. } => worst.is_unreachable(),
+            Self::Worded { means, .. } => means.is_unreachable(),
             fault => matches!(fault, Self::Connect(_) | Self::Stalled(_)),
         }
     }
@@ -247,11 +263,11 @@ impl Fault {
     /// The more it says for asking again, or telling somebody, the higher.
     pub const fn weight(&self) -> u8 {
         match self {
-            Self::NotFound | Self::Absent(_) => 0,
+            Self::NotFound => 0,
             Self::Connect(_) | Self::Stalled(_) | Self::Busy(_) => 1,
             Self::Broken(_) | Self::Status { .. } => 2,
             Self::Content(_) => 3,
-            Self::Tried { worst, .. } => worst.weight(),
+            Self::Worded { means, .. } => means.weight(),
         }
     }
 
@@ -265,7 +281,7 @@ impl Fault {
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
-            Self::Tried { worst, .. } => worst.retry_after(),
+            Self::Worded { means, .. } => means.retry_after(),
             _ => None,
         }
     }

@@ -604,6 +604,10 @@ fn a_cloned_registry_is_taken_if_its_files_are_those_of_its_commit() {
         assert!(output.status.success(), "{output:?}");
     };
     git(&["init", "-q"]);
+    fs::rename(folder.join(".git/HEAD"), folder.join(".git/HEAD-aside")).unwrap();
+    assert!(Command::new("mkfifo").arg(folder.join(".git/HEAD")).status().unwrap().success());
+    assert!(carried.refuses_one().contains("HEAD"), "it would wait for ever");
+    fs::rename(folder.join(".git/HEAD-aside"), folder.join(".git/HEAD")).unwrap();
     assert!(carried.refuses_one().contains(".git cannot be read"), "it has no commit");
     git(&["add", "-A"]);
     git(&["commit", "-q", "-m", "x"]);

@@ -1,6 +1,7 @@
 //! `airlock bundle export`.
 
 use super::super::args::{Upstream, some, switch};
+use super::super::fallback::FallbackArgs;
 use super::super::progress::Bar;
 use super::super::serve::stop_signal;
 use super::super::table::{bytes, printable};
@@ -60,6 +61,8 @@ pub(super) struct ExportArgs {
     no_fetch: Option<bool>,
     #[command(flatten)]
     upstream: Upstream,
+    #[command(flatten)]
+    fallback: FallbackArgs,
     /// Platform whose artifacts are wanted: a triplet such as x86_64-linux-gnu, host, or all;
     /// repeat for more [default: those of the request, else host]
     #[arg(long, env = "AIRLOCK_PLATFORM", value_name = "TRIPLET|host|all", value_delimiter = ',')]
@@ -101,7 +104,8 @@ impl ExportArgs {
             trusted_keys: None,
         };
         let upstream = self.upstream.setting();
-        Settings { upstream, jobs: self.jobs, json: self.json, prewarm, bundle, ..common }
+        let fallback = self.fallback.settings();
+        Settings { upstream, fallback, jobs: self.jobs, json: self.json, prewarm, bundle, ..common }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Flags of `airlock prewarm`.
 
 use super::super::args::{Upstream, some, switch};
+use super::super::fallback::FallbackArgs;
 use crate::bundle::Since;
 use crate::closure::{Asked, Many, Whole};
 use crate::config::{PrewarmSettings, Settings};
@@ -12,6 +13,8 @@ use std::path::PathBuf;
 pub(in super::super) struct PrewarmArgs {
     #[command(flatten)]
     upstream: Upstream,
+    #[command(flatten)]
+    fallback: FallbackArgs,
     /// Platform whose artifacts are wanted: a triplet such as x86_64-linux-gnu, host, or all;
     /// repeat for more [default: host]
     #[arg(long, env = "AIRLOCK_PLATFORM", value_name = "TRIPLET|host|all", value_delimiter = ',')]
@@ -126,7 +129,14 @@ impl PrewarmArgs {
             attempts: self.attempts,
             julia: some(&self.names.julia),
         };
-        Settings { upstream: self.upstream.setting(), jobs: self.jobs, json: self.json, prewarm, ..common }
+        Settings {
+            upstream: self.upstream.setting(),
+            fallback: self.fallback.settings(),
+            jobs: self.jobs,
+            json: self.json,
+            prewarm,
+            ..common
+        }
     }
 
     /// The files and folders, and what is asked for by name.

@@ -33,8 +33,14 @@ fn rows(report: &Report, mirror: &Mirror) -> Vec<Vec<String>> {
         name: Some(registry_name(mirror, it)),
         version: None,
         tree: it.tree,
-        outcome: (it.status, it.bytes, it.reason.as_deref()),
+        outcome: (it.status, it.bytes, it.reason.clone()),
     });
+    let servers: Vec<_> = mirror.sources().into_iter().map(|(source, _)| source.name()).collect();
+    // That it came from a server is what everybody expects.
+    let why = |reason: &Option<String>, from: &Option<String>| {
+        let place = from.as_ref().filter(|from| !servers.contains(&from.as_str()));
+        reason.clone().or_else(|| place.map(|place| format!("from {place}")))
+    };
     // Of very many that are not fetched yet nobody wants to read each.
     let is_shown = |status: Status| report.estimate.is_none() || status != Status::Planned;
     let packages = report.packages.iter().filter(|it| is_shown(it.status)).map(|it| Row {
@@ -42,7 +48,7 @@ fn rows(report: &Report, mirror: &Mirror) -> Vec<Vec<String>> {
         name: it.name.clone(),
         version: it.version.as_deref(),
         tree: Some(it.tree),
-        outcome: (it.status, it.bytes, it.reason.as_deref()),
+        outcome: (it.status, it.bytes, why(&it.reason, &it.from)),
     });
     let artifacts = report.artifacts.iter().filter(|it| is_shown(it.status)).map(|it| Row {
         kind: "artifact",
@@ -51,7 +57,7 @@ fn rows(report: &Report, mirror: &Mirror) -> Vec<Vec<String>> {
         ),
         version: None,
         tree: Some(it.tree),
-        outcome: (it.status, it.bytes, it.reason.as_deref()),
+        outcome: (it.status, it.bytes, why(&it.reason, &it.from)),
     });
     let all = registries.chain(packages).chain(artifacts);
     all.filter(|row| row.outcome.0 != Status::Cached).map(Row::cells).collect()
@@ -70,7 +76,7 @@ struct Row<'r> {
     name: Option<String>,
     version: Option<&'r str>,
     tree: Option<TreeHash>,
-    outcome: (Status, Option<u64>, Option<&'r str>),
+    outcome: (Status, Option<u64>, Option<String>),
 }
 
 impl Row<'_> {
@@ -84,7 +90,7 @@ impl Row<'_> {
             or_dash(self.version.map(str::to_owned)),
             or_dash(size.map(bytes)),
             or_dash(self.tree.map(|tree| tree.to_string()[..12].to_owned())),
-            why.unwrap_or_default().to_owned(),
+            why.unwrap_or_default(),
         ]
     }
 }
