@@ -20,8 +20,9 @@ it: host:path, host::module/path or rsync://host/module/path.
 
 It is safe at any moment: SRC may be filled and DST served meanwhile. Cut, it
 harms nothing; run it again, and it goes on where it was. What is in DST stays
-as it is, except the listings, which become those of SRC. Only resources and
-listings cross: never .airlock/, which is a machine's own, nor anything else.
+as it is, except the listings, which become those of SRC, and the git bundles of
+repositories. Only these, resources and listings cross: never .airlock/, which is
+a machine's own, nor anything else.
 Links are followed. What follows -- goes to every rsync, for instance:
 
   rsync-cache.sh cache inside:/srv/airlock/cache -- -e 'ssh -p 2222' --bwlimit=5m
@@ -105,6 +106,9 @@ set_options() {
     resources+=(--exclude="/$kind/*/*/")
     resources+=(--include="/$kind/" --include="/$kind/$uuid/" --include="/$kind/$uuid/$tree")
   done
+  # Git bundles of repositories: any depth, and no name that begins with a dot.
+  resources+=(--exclude='/git/**.bundle/' --exclude='/git/.*' --exclude='/git/**/.*')
+  resources+=(--include=/git/ --include='/git/**/' --include='/git/**.bundle')
   resources+=(--exclude='*')
   listings=(--include=/registries --include=/registries.eager --include=/registries.conservative --exclude='*')
   # The caller's options come between: they may choose other modes than the umask's, but neither

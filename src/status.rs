@@ -22,6 +22,8 @@ pub struct Status {
     pub kinds: Vec<KindStatus>,
     /// Of all resources.
     pub totals: Totals,
+    /// Git bundles of repositories.
+    pub repositories: Totals,
     /// The disk that it is on.
     pub disk: Disk,
     /// The registries that are published, by uuid and tree.
@@ -118,6 +120,8 @@ pub fn status(store: &Store) -> Result<Status, StoreError> {
         kinds.push(found);
     }
     let mut quarantine = Totals::default();
+    let mut repositories = Totals::default();
+    store.repositories()?.values().for_each(|stamp| repositories.add(stamp.size));
     store.quarantine_files()?.iter().for_each(|(_, bytes)| quarantine.add(*bytes));
     Ok(Status {
         cache: store.root().to_owned(),
@@ -126,6 +130,7 @@ pub fn status(store: &Store) -> Result<Status, StoreError> {
         used_by: store.other_users()?,
         kinds,
         totals,
+        repositories,
         disk: disk(store)?,
         registries,
         generations,

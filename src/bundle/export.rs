@@ -114,6 +114,7 @@ fn task(order: &Order) -> prewarm::Request {
         dry_run: false,
         jobs: order.jobs,
         attempts: order.attempts,
+        git: false,
         allow_unmirrorable: order.allow_unmirrorable,
         cancel: order.cancel.clone(),
     }

@@ -1,11 +1,14 @@
 //! What stands in the way of a manifest beside missing files: what clients will not even ask a
 //! package server for. The rules are Pkg's; each sentence says what to do.
 
-use crate::closure::{Content, Input, Listed, Plan, UnmirrorableKind};
+use crate::closure::{Content, Input, Listed, Plan, RepositoryState, Unmirrorable, UnmirrorableKind};
 use crate::julia::{Manifest, Origin, stdlib};
-use crate::protocol::{GENERAL, TreeHash, Uuid};
+use crate::protocol::{GENERAL, RepositoryFile, TreeHash, Uuid};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is here of the git repositories that inputs name, by address.
+pub(super) type Repositories = BTreeMap<String, RepositoryState>;
 
 /// Something about a package or a registry that whoever instantiates a manifest will meet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -22,6 +25,8 @@ pub struct Finding {
     pub tree: Option<TreeHash>,
     /// The address of a git repository that clients will clone.
     pub url: Option<String>,
+    /// The git bundle of that repository, as a path below the cache, if it is here.
+    pub file: Option<RepositoryFile>,
     /// What clients do.
     pub why: &'static str,
     /// What to do about it.
@@ -36,8 +41,10 @@ pub enum FindingKind {
     NoRegistry,
     /// The manifest names a registry that is not listed.
     RegistryNotListed,
-    /// A package from a git repository.
+    /// A package from a git repository that is not here.
     Git,
+    /// A note: a package from a git repository, whose git bundle is here.
+    NeedsGit,
     /// A package without a tree hash that no registry here has.
     Unhashed,
     /// A package that no registry has which is listed here.
@@ -51,7 +58,7 @@ pub enum FindingKind {
 impl FindingKind {
     /// Whether it is only a note: instantiation works all the same.
     pub const fn is_note(self) -> bool {
-        matches!(self, Self::VersionNotListed | Self::GeneralNotListed)
+        matches!(self, Self::VersionNotListed | Self::GeneralNotListed | Self::NeedsGit)
     }
 
     /// Whether it is a package that no package server can give.
@@ -67,6 +74,9 @@ impl FindingKind {
                 "the manifest names this registry and it is not listed here: Julia 1.13 and later clone it from its address before anything else"
             }
             Self::Git => "it was added by the address of a git repository: no Julia asks a package server for it",
+            Self::NeedsGit => {
+                "it needs git inside: it was added by the address of a git repository, which is here as a git bundle, and no Julia asks a package server for it"
+            }
             Self::Unhashed => {
                 "the manifest has no tree hash for it, no Julia ships it, and no registry here has this version"
             }
@@ -87,7 +97,10 @@ impl FindingKind {
             Self::NoRegistry => "carry the registries and the listings over: they are the last part of every transfer",
             Self::RegistryNotListed => "prewarm from a package server that lists it, and carry it over",
             Self::Git => {
-                "use a registered version, or put a copy of the repository inside and let git rewrite its address (url.<copy>.insteadOf)"
+                "use a registered version, or mirror the repository with `airlock prewarm --git` and carry it over, or put a copy of it inside and let git rewrite its address (url.<copy>.insteadOf)"
+            }
+            Self::NeedsGit => {
+                "make a repository of the file on a git server inside (`git clone --mirror`) and let git rewrite its address (url.<copy>.insteadOf)"
             }
             Self::Unhashed => "resolve the manifest again with the Julia that will use it",
             Self::Unregistered => "carry over the registry that has it, or a newer state of it",
@@ -104,6 +117,7 @@ impl FindingKind {
             version: None,
             tree: None,
             url: None,
+            file: None,
             why: self.why(),
             remedy: self.remedy(),
         }
@@ -111,7 +125,7 @@ impl FindingKind {
 }
 
 /// What is found about one input. Lists of misses and artifacts need no registry.
-pub(super) fn of_input(input: &Input, plan: &Plan, listed: &Listed) -> BTreeSet<Finding> {
+pub(super) fn of_input(input: &Input, plan: &Plan, listed: &Listed, repositories: &Repositories) -> BTreeSet<Finding> {
     let mut findings = BTreeSet::new();
     let manifest = match &input.content {
         Ok(Content::Manifest(manifest)) => Some(manifest),
@@ -121,18 +135,27 @@ pub(super) fn of_input(input: &Input, plan: &Plan, listed: &Listed) -> BTreeSet<
     };
     findings.extend(manifest.into_iter().flat_map(|manifest| of_registries(manifest, listed)));
     findings.extend(plan.unmirrorable.iter().map(|entry| {
+        let state = entry.repo_url.as_ref().and_then(|url| repositories.get(url)).filter(|state| gives(state, entry));
         let kind = match entry.kind {
+            UnmirrorableKind::Git if state.is_some() => FindingKind::NeedsGit,
             UnmirrorableKind::Git => FindingKind::Git,
             UnmirrorableKind::Unhashed => FindingKind::Unhashed,
         };
         let (name, uuid, version) = (Some(entry.name.clone()), Some(entry.uuid), entry.version.clone());
-        Finding { name, uuid, version, url: entry.repo_url.clone(), ..kind.found() }
+        let (url, tree, file) = (entry.repo_url.clone(), entry.tree, state.and_then(|state| state.file.clone()));
+        Finding { name, uuid, version, url, tree, file, ..kind.found() }
     }));
     // Of a registry that cannot be read nobody knows what it has.
     if listed.is_readable() && !listed.states.is_empty() {
         findings.extend(manifest.into_iter().flat_map(|manifest| of_packages(manifest, listed)));
     }
     findings
+}
+
+/// Whether the file of a repository is here and has what an entry stands for.
+fn gives(state: &RepositoryState, entry: &Unmirrorable) -> bool {
+    let is_whole = state.bytes.is_some() && state.damage.is_none();
+    is_whole && entry.tree.is_none_or(|tree| state.trees.contains(&tree))
 }
 
 fn of_registries(manifest: &Manifest, listed: &Listed) -> Vec<Finding> {

@@ -71,6 +71,8 @@ pub fn check(
     progress(Event::Planned(plan.count()));
     let survey = survey(store, limits, &mut plan, request.jobs, &|resource| progress(Event::Looked(resource)))?;
     let denied = policy.map(|policy| denied(policy, &plan, &survey)).unwrap_or_default();
+    let repositories = plan.repositories.iter().map(|(url, wanted)| Ok((url.clone(), wanted.look_up(store)?)));
+    let repositories = repositories.collect::<Result<_, StoreError>>()?;
     let mut report = Report::new(&plan, &survey, &listed, &denied);
     for input in &inputs {
         let mut plan = plan_of(std::slice::from_ref(input));
@@ -80,7 +82,7 @@ pub fn check(
         }
         let is_missing = |it: &Resource| survey.bytes(it).is_none() || denied.contains_key(it);
         let missing = plan.resources().filter(is_missing).count();
-        let findings = finding::of_input(input, &plan, &listed);
+        let findings = finding::of_input(input, &plan, &listed, &repositories);
         report.add_input(input, missing, findings, request.allow_unmirrorable);
     }
     Ok(report)

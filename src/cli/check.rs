@@ -4,7 +4,7 @@ use super::args::{some, switch};
 use super::progress::Bar;
 use super::table::{bytes, printable, table};
 use super::{Outcome, complain, default_jobs, open_existing_store, print, print_json, runtime};
-use crate::check::{CheckedResource, Event, Finding, Report, Request, Status, check};
+use crate::check::{CheckedResource, Event, Finding, FindingKind, Report, Request, Status, check};
 use crate::closure::Selection;
 use crate::config::{Config, PrewarmSettings, Settings};
 use crate::mirror::{Mirror, limits};
@@ -137,7 +137,10 @@ fn row(resource: &CheckedResource) -> Vec<String> {
 fn line(word: &str, finding: &Finding) -> String {
     let name = finding.name.as_ref().map_or(String::new(), |name| format!("{name} "));
     let version = finding.version.as_ref().map_or(String::new(), |version| format!("{version} "));
-    let url = finding.url.as_ref().map_or(String::new(), |url| format!("({url}) "));
+    let url = finding.url.as_ref().map_or(String::new(), |url| {
+        let file = finding.file.as_ref().map_or(String::new(), |file| format!(" in {file}"));
+        format!("({url}{file}) ")
+    });
     let named = printable(&format!("{name}{version}{url}"));
     let named = named.trim_end();
     let colon = if named.is_empty() { "" } else { ": " };
@@ -152,6 +155,7 @@ fn summary(report: &Report) -> String {
         (totals.damaged, "damaged"),
         (totals.denied, "denied"),
         (report.problems.len(), "in the way"),
+        (report.notes.iter().filter(|it| it.kind == FindingKind::NeedsGit).count(), "need git inside"),
         (report.standard_libraries, "standard libraries"),
         (report.local_paths, "local paths"),
         (report.unopened_packages, "packages whose artifacts are not known because they are not here"),

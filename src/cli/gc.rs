@@ -82,7 +82,11 @@ fn show(report: &Report) -> anyhow::Result<()> {
         say("all artifacts stay, for it is not known which of them these packages need:");
         report.doubts.iter().for_each(|why| say(&format!("  {}", printable(why))));
     }
-    let rows: Vec<_> = report.resources.iter().map(row).collect();
+    let repositories = report
+        .repositories
+        .iter()
+        .map(|it| ["git", it.file.relative_path(), "-", &bytes(it.bytes), "-"].map(str::to_owned).to_vec());
+    let rows: Vec<_> = report.resources.iter().map(row).chain(repositories).collect();
     let mut text = String::new();
     if !rows.is_empty() {
         text += &table(&["KIND", "NAME", "VERSION", "SIZE", "TREE"], &rows);

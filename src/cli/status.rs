@@ -42,6 +42,7 @@ fn text(status: &Status) -> Result<String, std::fmt::Error> {
     writeln!(text, "platforms   {}", platforms(status))?;
     writeln!(text, "misses      {}", status.misses)?;
     writeln!(text, "wishes      {}", status.wishes)?;
+    writeln!(text, "git bundles {}", files(status.repositories))?;
     writeln!(text, "quarantine  {}", files(status.quarantine))?;
     text.push('\n');
     text += &table(&["KIND", "FILES", "SIZE", "NOT VERIFIED YET"], &kinds(status));

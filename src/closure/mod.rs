@@ -2,9 +2,9 @@
 //!
 //! Paths become inputs (`inputs.rs`, `walk.rs`), inputs become a plan (`plan.rs`, `wanted.rs`), and
 //! `survey.rs` says without any upstream what of a plan lies in the cache, `listed.rs` what the
-//! registries are. Names and projects become exact versions in `solve.rs`, from the `registries.rs`
-//! that are here, wishes in `wishes.rs`. Prewarm fetches a plan, check judges it, a bundle packs it, gc
-//! keeps it.
+//! registries are, `repositories.rs` what of the git repositories is. Names and projects become exact
+//! versions in `solve.rs`, from the `registries.rs` that are here, wishes in `wishes.rs`. Prewarm fetches
+//! a plan, check judges it, a bundle packs it, gc keeps it.
 
 mod asked;
 mod input_report;
@@ -14,6 +14,7 @@ mod needs;
 mod plan;
 mod project_input;
 mod registries;
+mod repositories;
 mod said;
 mod solve;
 mod survey;
@@ -29,6 +30,7 @@ pub use listed::{Listed, listed_registries};
 pub use plan::{Plan, Selection};
 pub use project_input::ProjectInput;
 pub use registries::{NameError, Registries};
+pub use repositories::{RepositoryState, WantedRepository, remember as remember_repository, verify_repository};
 pub use said::{pinned_versions, said_names};
 pub use solve::{Forbids, Resolved, Solved, Solver, Unsolved, solve_projects};
 pub use survey::{State, Survey, survey};

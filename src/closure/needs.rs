@@ -89,7 +89,7 @@ impl Needs {
 
     fn add_git(&mut self, name: String, uuid: Uuid, url: &str) {
         let repo_url = Some(without_credentials(url));
-        self.git.insert(Unmirrorable { name, uuid, version: None, kind: UnmirrorableKind::Git, repo_url });
+        self.git.insert(Unmirrorable { name, uuid, version: None, kind: UnmirrorableKind::Git, repo_url, tree: None });
     }
 }
 

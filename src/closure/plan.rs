@@ -1,7 +1,9 @@
 //! What the inputs want: registries, packages, artifacts, each once, and what no package server
 //! can give. Pure.
 
-use super::{Content, Input, Resolved, Unmirrorable, UnmirrorableKind, WantedArtifact, WantedPackage};
+use super::{
+    Content, Input, Resolved, Unmirrorable, UnmirrorableKind, WantedArtifact, WantedPackage, WantedRepository,
+};
 use crate::config;
 use crate::julia::{Manifest, ManifestEntry, Origin, ParsePlatformError, Platforms, RegistryIndex, stdlib};
 use crate::mirror::hold;
@@ -33,6 +35,8 @@ pub struct Plan {
     pub artifacts: BTreeMap<Resource, WantedArtifact>,
     /// What no package server can give.
     pub unmirrorable: BTreeSet<Unmirrorable>,
+    /// The git repositories that some of that is in, by address without credentials.
+    pub repositories: BTreeMap<String, WantedRepository>,
     /// Packages that some Julia ships.
     pub standard_libraries: BTreeSet<Uuid>,
     /// Packages in folders of the machine that wrote the manifest.
@@ -68,6 +72,7 @@ impl Plan {
             packages: BTreeMap::new(),
             artifacts: BTreeMap::new(),
             unmirrorable: BTreeSet::new(),
+            repositories: BTreeMap::new(),
             standard_libraries: BTreeSet::new(),
             local_paths: BTreeSet::new(),
         };
@@ -136,9 +141,7 @@ impl Plan {
             match &entry.origin {
                 Origin::Registered { tree } => self.add_package(entry, *tree),
                 Origin::Path { .. } => _ = self.local_paths.insert(entry.uuid),
-                Origin::Git { repo_url, .. } => {
-                    self.add_unmirrorable(entry, UnmirrorableKind::Git, Some(repo_url.clone()));
-                }
+                Origin::Git { repo_url, tree, .. } => self.add_repository(entry, repo_url, *tree),
                 Origin::Unhashed => self.add_unhashed(entry),
             }
         }
@@ -166,13 +169,29 @@ impl Plan {
         }
         match entry.version.as_deref().and_then(|version| self.registered.tree(entry.uuid, version)) {
             Some(tree) => self.add_package(entry, tree),
-            None => self.add_unmirrorable(entry, UnmirrorableKind::Unhashed, None),
+            None => self.add_unmirrorable(entry, UnmirrorableKind::Unhashed, None, None),
         }
     }
 
-    fn add_unmirrorable(&mut self, entry: &ManifestEntry, kind: UnmirrorableKind, repo_url: Option<String>) {
+    /// No package server can give it; its repository can be carried.
+    fn add_repository(&mut self, entry: &ManifestEntry, address: &str, tree: Option<TreeHash>) {
+        let new = WantedRepository::new(address);
+        let url = new.url.clone();
+        let wanted = self.repositories.entry(url.clone()).or_insert(new);
+        wanted.trees.extend(tree);
+        wanted.packages.insert(entry.name.clone());
+        self.add_unmirrorable(entry, UnmirrorableKind::Git, Some(url), tree);
+    }
+
+    fn add_unmirrorable(
+        &mut self,
+        entry: &ManifestEntry,
+        kind: UnmirrorableKind,
+        repo_url: Option<String>,
+        tree: Option<TreeHash>,
+    ) {
         let ManifestEntry { name, uuid, version, .. } = entry.clone();
-        self.unmirrorable.insert(Unmirrorable { name, uuid, version, kind, repo_url });
+        self.unmirrorable.insert(Unmirrorable { name, uuid, version, kind, repo_url, tree });
     }
 
     fn add_package(&mut self, entry: &ManifestEntry, tree: TreeHash) {

@@ -1,7 +1,7 @@
 //! What a plan is made of.
 
 use crate::julia::{KNOWN_PLATFORMS, Platform, Tags};
-use crate::protocol::Uuid;
+use crate::protocol::{TreeHash, Uuid};
 use crate::store::HeldArtifact;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -41,8 +41,11 @@ pub struct Unmirrorable {
     pub version: Option<String>,
     /// Why.
     pub kind: UnmirrorableKind,
-    /// The git repository that clients clone.
+    /// The git repository that clients clone, without a user and password.
     pub repo_url: Option<String>,
+    /// The tree in it that the manifest names.
+    #[serde(skip)]
+    pub tree: Option<TreeHash>,
 }
 
 /// Why no package server can give a package.

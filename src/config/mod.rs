@@ -85,6 +85,8 @@ pub struct Prewarm {
     pub allow_unmirrorable: bool,
     /// How often a resource is tried, at least 1.
     pub attempts: u32,
+    /// Whether the git repositories that manifests name are mirrored.
+    pub git: bool,
     /// The versions of Julia that versions are chosen for; empty for those that were seen.
     pub julias: Vec<String>,
 }
@@ -271,6 +273,7 @@ impl Prewarm {
             dry_run: flags.dry_run.or(file.dry_run).unwrap_or(false),
             allow_unmirrorable: flags.allow_unmirrorable.or(file.allow_unmirrorable).unwrap_or(false),
             attempts: flags.attempts.or(file.attempts).unwrap_or(5),
+            git: flags.git.or(file.git).unwrap_or(false),
             julias: flags.julia.or(file.julia).unwrap_or_default(),
         }
     }

@@ -195,6 +195,8 @@ pub struct PrewarmSettings {
     pub allow_unmirrorable: Option<bool>,
     /// How often a resource is tried.
     pub attempts: Option<u32>,
+    /// Mirror the git repositories that manifests name.
+    pub git: Option<bool>,
     /// The versions of Julia that versions are chosen for.
     pub julia: Option<Vec<String>>,
 }

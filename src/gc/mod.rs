@@ -5,18 +5,18 @@
 //! root may need, so what is in doubt stays, or stops the whole: an input that cannot be read may
 //! name anything.
 //!
-//! Only files under the names of resources are touched, never listings, nor what other tools put
+//! Only files under the names of resources and of the git bundles of repositories are touched, never listings, nor what other tools put
 //! beside them. A cache that a plain web server shows to clients must not be cleaned while they
 //! install: nobody here can see them.
 
 mod report;
 mod roots;
 
-pub use report::{RemovedResource, Report, Totals};
+pub use report::{RemovedRepository, RemovedResource, Report, Totals};
 
 use crate::closure::{listed_registries, read_inputs};
 use crate::fault;
-use crate::protocol::{Kind, Resource};
+use crate::protocol::{Kind, RepositoryFile, Resource};
 use crate::store::{Stamp, Store, StoreError};
 use crate::tree::Limits;
 use roots::Roots;
@@ -42,6 +42,7 @@ pub struct Request {
 #[derive(Debug)]
 pub struct Plan {
     resources: Vec<(Resource, Stamp)>,
+    repositories: Vec<(RepositoryFile, Stamp)>,
     quarantined: Vec<(PathBuf, u64)>,
     report: Report,
 }
@@ -65,7 +66,7 @@ pub fn plan(
     let listed = listed_registries(store, limits)?;
     let roots = Roots::find(store, limits, request, &inputs, &listed, progress)?;
     let mut report = Report::new(&inputs, &roots);
-    let (mut resources, mut quarantined) = (Vec::new(), Vec::new());
+    let (mut resources, mut repositories, mut quarantined) = (Vec::new(), Vec::new(), Vec::new());
     if report.refused.is_empty() {
         for resource in Kind::ALL.into_iter().flat_map(|kind| store.resources(kind)) {
             let resource = resource?;
@@ -77,23 +78,34 @@ pub fn plan(
                 resources.push((resource, stamp));
             }
         }
+        for (file, stamp) in store.repositories()? {
+            if roots.keep_repository(&file) {
+                report.keep(stamp.size);
+            } else {
+                repositories.push((file, stamp));
+            }
+        }
         if request.quarantine {
             quarantined = store.quarantine_files()?;
         }
         report.add_resources(store, &resources, &listed)?;
+        report.add_repositories(&repositories);
         report.add_quarantined(&quarantined);
     }
     fault::point("gc.planned");
-    Ok(Plan { resources, quarantined, report })
+    Ok(Plan { resources, repositories, quarantined, report })
 }
 
 /// Removes what was planned. The store must have been opened alone, before the plan was made.
 pub fn remove(store: &Store, plan: Plan) -> Result<Report, StoreError> {
-    let Plan { resources, quarantined, mut report } = plan;
+    let Plan { resources, repositories, quarantined, mut report } = plan;
     let mut removal = store.removal();
     for (resource, seen) in &resources {
         removal.resource(resource, *seen)?;
         fault::point("gc.removed");
+    }
+    for (file, seen) in &repositories {
+        removal.repository(file, *seen)?;
     }
     quarantined.iter().try_for_each(|(path, _)| removal.file(path))?;
     removal.finish()?;

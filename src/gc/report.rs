@@ -2,7 +2,7 @@
 
 use super::roots::Roots;
 use crate::closure::{Input, InputReport, Listed, one_line};
-use crate::protocol::{GENERAL, Kind, Resource, TreeHash, Uuid};
+use crate::protocol::{GENERAL, Kind, RepositoryFile, Resource, TreeHash, Uuid};
 use crate::store::{Stamp, Store, StoreError};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ pub struct Report {
     pub doubts: Vec<String>,
     /// What no root needs, by kind, name, version and tree.
     pub resources: Vec<RemovedResource>,
+    /// Git bundles of repositories that no root names, by file.
+    pub repositories: Vec<RemovedRepository>,
     /// Files in quarantine that go too.
     pub quarantined: Totals,
     /// What stays.
@@ -42,6 +44,15 @@ pub struct RemovedResource {
     pub uuid: Option<Uuid>,
     /// Its tree.
     pub tree: TreeHash,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// The git bundle of a repository that no root names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct RemovedRepository {
+    /// The file, as a path below the cache.
+    pub file: RepositoryFile,
     /// Its size.
     pub bytes: u64,
 }
@@ -70,6 +81,7 @@ impl Report {
             refused: lines(&roots.refused),
             doubts: lines(&roots.doubts),
             resources: Vec::new(),
+            repositories: Vec::new(),
             quarantined: Totals::default(),
             kept: Totals::default(),
             totals: Totals::default(),
@@ -79,6 +91,13 @@ impl Report {
 
     pub(super) fn keep(&mut self, bytes: u64) {
         self.kept.add(bytes);
+    }
+
+    pub(super) fn add_repositories(&mut self, files: &[(RepositoryFile, Stamp)]) {
+        for (file, stamp) in files {
+            self.totals.add(stamp.size);
+            self.repositories.push(RemovedRepository { file: file.clone(), bytes: stamp.size });
+        }
     }
 
     pub(super) fn add_quarantined(&mut self, files: &[(PathBuf, u64)]) {

@@ -2,7 +2,7 @@
 
 use super::Request;
 use crate::closure::{Content, Input, Listed, Plan, Selection, State, Unmirrorable, UnmirrorableKind, survey};
-use crate::protocol::{Kind, RegistryTree, Resource, TreeHash, Uuid};
+use crate::protocol::{Kind, RegistryTree, RepositoryFile, Resource, TreeHash, Uuid};
 use crate::store::{Generation, Store, StoreError};
 use crate::tree::Limits;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 pub(super) struct Roots {
     /// Resources that a root names.
     named: HashSet<Resource>,
+    /// Git bundles of repositories that a root names; `None` for all.
+    repositories: Option<HashSet<RepositoryFile>>,
     /// Kinds of which nothing goes.
     whole: Vec<Kind>,
     /// Why artifacts stay that nobody is known to need.
@@ -42,6 +44,9 @@ impl Roots {
         if !roots.refused.is_empty() {
             return Ok(roots);
         }
+        // Whatever of a repository is wanted is in its one file.
+        let files = plan.repositories.values().filter_map(|it| RepositoryFile::of(it.address.expose()).ok());
+        roots.repositories = Some(files.collect());
         let survey = survey(store, limits, &mut plan, request.jobs, progress)?;
         for (package, wanted) in &plan.packages {
             let why = match survey.states.get(package) {
@@ -63,6 +68,10 @@ impl Roots {
         }
         roots.named.extend(plan.resources());
         Ok(roots)
+    }
+
+    pub(super) fn keep_repository(&self, file: &RepositoryFile) -> bool {
+        self.repositories.as_ref().is_none_or(|named| named.contains(file))
     }
 
     pub(super) fn keep(&self, resource: &Resource) -> bool {

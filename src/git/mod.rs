@@ -20,6 +20,7 @@
 //! over. Everything here blocks.
 
 mod address;
+mod bundle;
 mod clone;
 mod error;
 mod lock;
@@ -28,6 +29,7 @@ mod objects;
 mod pack;
 mod program;
 
+pub use bundle::{BundleError, References, references, trees_in};
 pub use clone::{BareClone, Refs, Release};
 pub use error::{GitError, MovedTag};
 

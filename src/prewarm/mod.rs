@@ -1,10 +1,11 @@
 //! Prewarm: bring everything here that some files name, before anybody asks for it.
 //!
 //! The plan of [`crate::closure`] is worked off (`run.rs`, after `registries.rs` has brought the
-//! registries up to date), and what came of it is one report (`report.rs`). Nothing is kept between
-//! runs: what is here already is a hit, so a run that was stopped goes on where it was. What is asked
-//! for by name (`by_name.rs`) becomes exact versions first; many of them are estimated
-//! (`estimate.rs`), and the environment that was chosen can be written (`manifest.rs`).
+//! registries up to date; `repositories.rs` mirrors those of git), and what came of it is one report
+//! (`report.rs`). Nothing is kept between runs: what is here already is a hit, so a run that was stopped
+//! goes on where it was. What is asked for by name (`by_name.rs`) becomes exact versions first; many of
+//! them are estimated (`estimate.rs`), and the environment that was chosen can be written
+//! (`manifest.rs`).
 
 mod by_name;
 mod estimate;
@@ -13,6 +14,7 @@ mod outcome;
 mod progress;
 mod registries;
 mod report;
+mod repositories;
 mod run;
 mod solved;
 
@@ -20,7 +22,7 @@ pub use by_name::{ByName, ManifestFolder, PrepareError, choose};
 pub use estimate::Estimate;
 pub use outcome::{Outcome, Status};
 pub use progress::{Event, Progress};
-pub use report::{ArtifactReport, PackageReport, RegistryReport, Report, Totals};
+pub use report::{ArtifactReport, PackageReport, RegistryReport, Report, RepositoryReport, Totals};
 pub use run::{prepare, run, run_inputs};
 pub use solved::{ConflictReport, SolvedPackage, SolvedReport};
 
@@ -52,6 +54,8 @@ pub struct Request {
     pub attempts: u32,
     /// Entries that no package server can serve do not make the run incomplete.
     pub allow_unmirrorable: bool,
+    /// Mirror the git repositories that manifests name, too.
+    pub git: bool,
     /// Ends the run early; what was fetched by then stays, and the report says what was not.
     pub cancel: CancellationToken,
 }
@@ -91,6 +95,7 @@ impl Request {
             jobs: config.jobs.unwrap_or(DEFAULT_JOBS),
             attempts: config.prewarm.attempts,
             allow_unmirrorable: config.prewarm.allow_unmirrorable,
+            git: config.prewarm.git,
             cancel: CancellationToken::new(),
         })
     }

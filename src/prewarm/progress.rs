@@ -12,7 +12,7 @@ pub enum Event<'e> {
     Estimated(&'e Estimate),
     /// So many resources are wanted by now; more when a package that came names artifacts.
     Planned {
-        /// All together, those that are done too.
+        /// All together, those that are done and git repositories too.
         resources: usize,
     },
     /// A resource is looked for, and fetched if it is not here.
@@ -28,6 +28,18 @@ pub enum Event<'e> {
         resource: &'e Resource,
         /// For people.
         name: &'e str,
+        /// What came of it.
+        outcome: &'e Outcome,
+    },
+    /// A git repository is looked for, and mirrored if that is wanted.
+    Repository {
+        /// Its address.
+        url: &'e str,
+    },
+    /// That is done, one way or the other.
+    RepositoryDone {
+        /// Its address.
+        url: &'e str,
         /// What came of it.
         outcome: &'e Outcome,
     },

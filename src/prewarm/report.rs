@@ -5,8 +5,11 @@ use super::manifest::Written;
 use super::run::Done;
 use super::solved::{conflicts, solved};
 use super::{ConflictReport, Estimate, Outcome, Request, SolvedReport, Status};
-use crate::closure::{Input, InputReport, Unmirrorable, WantedArtifact, WantedPackage, one_line};
-use crate::protocol::{GENERAL, RegistryTree, Resource, TreeHash, Uuid};
+use crate::closure::{
+    Input, InputReport, RepositoryState, Unmirrorable, UnmirrorableKind, WantedArtifact, WantedPackage,
+    WantedRepository, one_line,
+};
+use crate::protocol::{GENERAL, RegistryTree, RepositoryFile, Resource, TreeHash, Uuid};
 use serde::Serialize;
 use std::io;
 use std::path::PathBuf;
@@ -30,7 +33,10 @@ pub struct Report {
     pub packages: Vec<PackageReport>,
     /// Artifacts, by package, names and tree.
     pub artifacts: Vec<ArtifactReport>,
-    /// What no package server can give, by name.
+    /// Git repositories that inputs name, by address: all if they were to be mirrored, else those
+    /// that are here.
+    pub repositories: Vec<RepositoryReport>,
+    /// What no package server can give and no repository here has, by name.
     pub unmirrorable: Vec<Unmirrorable>,
     /// How many packages are standard libraries.
     pub standard_libraries: usize,
@@ -105,6 +111,27 @@ pub struct ArtifactReport {
     pub from: Option<String>,
 }
 
+/// A git repository that manifests name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RepositoryReport {
+    /// Its address, without a user and password.
+    pub url: String,
+    /// The packages in it, by name.
+    pub packages: Vec<String>,
+    /// Its git bundle, as a path below the cache; `null` if its address can be none.
+    pub file: Option<RepositoryFile>,
+    /// What came of it.
+    pub status: Status,
+    /// The size of the file, if it is here.
+    pub bytes: Option<u64>,
+    /// The trees that manifests name and that are in the file.
+    pub trees: Vec<TreeHash>,
+    /// The trees that manifests name and that are not.
+    pub missing: Vec<TreeHash>,
+    /// In words, if there is something to be said.
+    pub reason: Option<String>,
+}
+
 /// How many resources have which status, and the bytes of those that are here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
@@ -124,7 +151,7 @@ pub struct Totals {
 
 impl Report {
     pub(super) fn new(request: &Request, inputs: &[Input], registries: Vec<RegistryReport>, done: Done) -> Self {
-        let Done { plan, mut outcomes, opened } = done;
+        let Done { plan, mut outcomes, opened, repositories } = done;
         let skipped = if request.dry_run { Outcome::planned } else { Outcome::interrupted };
         let mut outcome = |resource: &Resource| outcomes.remove(resource).unwrap_or_else(skipped);
         let mut report = Self { registries, ..Self::empty(request) };
@@ -137,7 +164,9 @@ impl Report {
         report.artifacts = plan.artifacts.iter().map(|(at, of)| ArtifactReport::new(at, of, outcome(at))).collect();
         report.artifacts.sort_by(|a, b| (&a.package, &a.names, a.tree).cmp(&(&b.package, &b.names, b.tree)));
         report.unopened_packages = plan.packages.len().saturating_sub(opened);
-        report.unmirrorable = plan.unmirrorable.into_iter().collect();
+        let is_here = |entry: &Unmirrorable| repositories.iter().any(|repository| repository.gives(entry));
+        report.unmirrorable = plan.unmirrorable.into_iter().filter(|entry| !is_here(entry)).collect();
+        report.repositories = repositories;
         report.standard_libraries = plan.standard_libraries.len();
         report.local_paths = plan.local_paths.len();
         report.totals = report.count();
@@ -166,6 +195,7 @@ impl Report {
             registries: Vec::new(),
             packages: Vec::new(),
             artifacts: Vec::new(),
+            repositories: Vec::new(),
             unmirrorable: Vec::new(),
             standard_libraries: 0,
             local_paths: 0,
@@ -189,8 +219,9 @@ impl Report {
         let readable = self.inputs.iter().all(|input| input.error.is_none());
         let here = self.totals.failed + self.totals.denied + self.totals.planned == 0;
         let mirrorable = self.allow_unmirrorable || self.unmirrorable.is_empty();
+        let mirrored = self.repositories.iter().all(RepositoryReport::is_here);
         let chosen = self.conflicts.is_empty() && self.unwritten.is_none();
-        readable && chosen && (self.dry_run || (here && mirrorable))
+        readable && chosen && (self.dry_run || (here && mirrorable && mirrored))
     }
 
     /// The exit code of the process: 0 if complete, else 1.
@@ -241,6 +272,36 @@ impl RegistryReport {
     pub(super) fn unknown(outcome: Outcome) -> Self {
         let Outcome { status, bytes, reason, .. } = outcome;
         Self { uuid: GENERAL, tree: None, status, bytes, reason }
+    }
+}
+
+impl RepositoryReport {
+    pub(super) fn new(wanted: &WantedRepository, state: RepositoryState, outcome: Outcome) -> Self {
+        Self {
+            url: wanted.url.clone(),
+            packages: wanted.packages.iter().cloned().collect(),
+            file: state.file,
+            status: outcome.status,
+            bytes: state.bytes,
+            trees: state.trees.into_iter().collect(),
+            missing: state.missing.into_iter().collect(),
+            reason: outcome.reason,
+        }
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        Outcome { status: self.status, bytes: self.bytes, reason: self.reason.clone(), from: None }
+    }
+
+    /// Whether all that is wanted of it is here.
+    pub fn is_here(&self) -> bool {
+        matches!(self.status, Status::Cached | Status::Fetched)
+    }
+
+    /// Whether it has what an entry of a manifest stands for.
+    fn gives(&self, entry: &Unmirrorable) -> bool {
+        let here = self.bytes.is_some() && entry.tree.map_or(self.is_here(), |tree| self.trees.contains(&tree));
+        entry.kind == UnmirrorableKind::Git && entry.repo_url.as_ref() == Some(&self.url) && here
     }
 }
 

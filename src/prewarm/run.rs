@@ -1,7 +1,7 @@
 //! Working a plan off: many at once, never more than asked for.
 
-use super::{Event, ManifestFolder, Outcome, Progress, RegistryReport, Report, Request, Status};
-use super::{choose, estimate, manifest, registries};
+use super::{Event, ManifestFolder, Outcome, Progress, RegistryReport, Report, RepositoryReport, Request, Status};
+use super::{choose, estimate, manifest, registries, repositories};
 use crate::closure::{Content, Input, Plan, Selection, Versions, one_line, pinned_versions, read_inputs, said_names};
 use crate::fault;
 use crate::mirror::{Mirror, Patience, Refusal, blocking, verify_file};
@@ -136,8 +136,10 @@ pub async fn run_inputs(
     fault::point("prewarm.planned");
     request.cancel.run_until_cancelled(work.all(how, request.jobs)).await;
     fault::point("prewarm.done");
-    let Work { plan, outcomes, opened, .. } = work;
-    Report::new(request, inputs, registries, Done { plan, outcomes, opened })
+    let Work { mirror, plan, outcomes, opened, .. } = work;
+    let wanted = plan.repositories.values().cloned().collect();
+    let repositories = repositories::mirror(&mirror, wanted, request, progress).await;
+    Report::new(request, inputs, registries, Done { plan, outcomes, opened, repositories })
 }
 
 /// Whose artifacts are wanted is whom the view serves. That it cannot be written down must not keep
@@ -165,6 +167,8 @@ pub(super) struct Done {
     pub(super) outcomes: HashMap<Resource, Outcome>,
     /// How many packages were opened for their artifacts.
     pub(super) opened: usize,
+    /// Of the git repositories that were come to.
+    pub(super) repositories: Vec<RepositoryReport>,
 }
 
 /// What to do for a resource.
@@ -233,7 +237,7 @@ impl Work<'_> {
     }
 
     fn planned(&self) {
-        self.progress.event(&Event::Planned { resources: self.plan.count() });
+        self.progress.event(&Event::Planned { resources: self.plan.count() + self.plan.repositories.len() });
     }
 }
 

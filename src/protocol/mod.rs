@@ -24,10 +24,12 @@ pub(crate) use serde_as_text;
 
 mod hash;
 mod listing;
+mod repository;
 mod resource;
 mod uuid;
 
 pub use hash::{ParseTreeHashError, TreeHash};
 pub use listing::{Flavor, Listing, ListingError, RegistryTree};
+pub use repository::{REPOSITORIES, RepositoryFile, RepositoryFileError};
 pub use resource::{Kind, ParseResourceError, Resource};
 pub use uuid::{GENERAL, ParseUuidError, Uuid};

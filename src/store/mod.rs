@@ -4,6 +4,7 @@
 //! cache/
 //!   registries  registries.eager  registries.conservative   mutable; written last, by rename
 //!   registry/<uuid>/<tree>  package/<uuid>/<tree>  artifact/<tree>     gzip tarballs, immutable
+//!   git/<host>/<path>.bundle   git repositories, each may be replaced by a later state of it
 //!   .airlock/            this machine's own state; never crosses the gap
 //!     format             layout version
 //!     tmp/               downloads in progress, one folder per process
@@ -21,6 +22,8 @@
 //!     pins               registries that stay at one tree, written as a listing
 //!     julia-versions     which versions of Julia its clients run
 //!     activity.jsonl     what was done here, when
+//!     repositories.jsonl  what was found in the git bundles; rebuildable
+//!     clones/            bare clones of git repositories; rebuildable
 //!     bundles/sent/      the index of each bundle that was exported, by destination
 //!     bundles/received.jsonl   which bundles arrived here
 //! ```
@@ -45,6 +48,7 @@ mod publish;
 mod quarantine;
 mod received;
 mod remove;
+mod repositories;
 mod signature;
 mod site;
 mod stage;
@@ -61,6 +65,7 @@ pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
 pub use received::{ReceivedBundle, gaps};
 pub use remove::Removal;
+pub use repositories::RepositoryFinding;
 pub use signature::Signature;
 pub use stage::Staged;
 pub use view::Derived;

@@ -66,6 +66,15 @@ pub(super) fn replace(staged: &Staged, to: &Path) -> io::Result<()> {
     to.parent().map_or(Ok(()), sync_folder)
 }
 
+/// Puts a file that was synced in place of one that may be there, below `root`, durably.
+pub(super) fn replace_below(root: &Path, from: &Path, to: &Path) -> io::Result<()> {
+    let folder = to.parent().unwrap_or(root);
+    let mut folders = BTreeSet::from([folder.to_owned()]);
+    make_folder(root, folder, &mut folders)?;
+    fs::rename(from, to)?;
+    folders.iter().try_for_each(|folder| sync_folder(folder))
+}
+
 fn commit(root: &Path, batch: Vec<Job>) {
     let synced = sync_files(&batch);
     crate::fault::point("publish.synced");

@@ -43,6 +43,24 @@ impl Removal<'_> {
         Ok(())
     }
 
+    pub(super) fn store(&self) -> &Store {
+        self.store
+    }
+
+    /// Removes the folders above a file that is gone, as far as they are empty, up to `top` below
+    /// the root, which stays.
+    pub(super) fn empty_folders(&mut self, file: &Path, top: &str) {
+        let top = self.store.root.join(top);
+        for folder in file.ancestors().skip(1).take_while(|folder| **folder != *top && folder.starts_with(&top)) {
+            // Not empty: the usual case.
+            if fs::remove_dir(folder).is_err() {
+                return;
+            }
+            self.folders.remove(folder);
+            self.folders.extend(folder.parent().map(Path::to_owned));
+        }
+    }
+
     /// Returns when what was removed is gone for good.
     pub fn finish(self) -> Result<(), StoreError> {
         Ok(self.folders.iter().try_for_each(|folder| publish::sync_folder(folder))?)

@@ -54,6 +54,11 @@ impl Session {
         Ok(others.into_iter().collect())
     }
 
+    /// A new folder, for what other programs write.
+    pub(super) fn scratch(&self) -> io::Result<tempfile::TempDir> {
+        tempfile::Builder::new().prefix("scratch-").tempdir_in(&self.folder)
+    }
+
     pub(super) fn stage(&self) -> Result<Staged, StoreError> {
         let path = self.folder.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
         let file = fs::OpenOptions::new().create_new(true).read(true).write(true).open(&path)?.into_parts().0;

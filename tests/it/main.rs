@@ -17,6 +17,7 @@ mod doctor;
 mod fallback;
 mod flights;
 mod gc;
+mod git_packages;
 mod http;
 mod julia_client;
 mod julia_data;

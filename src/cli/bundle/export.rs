@@ -90,6 +90,7 @@ pub(super) struct ExportArgs {
 impl ExportArgs {
     pub(super) fn settings(&self, common: Settings) -> Settings {
         let prewarm = PrewarmSettings {
+            git: None,
             platform: some(&self.platform),
             no_lazy: self.no_lazy,
             dry_run: self.dry_run,

@@ -34,6 +34,9 @@ pub(in super::super) struct PrewarmArgs {
     /// Entries that no package server can serve do not make the exit code 1
     #[arg(long, env = "AIRLOCK_ALLOW_UNMIRRORABLE", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     allow_unmirrorable: Option<bool>,
+    /// Mirror the git repositories that manifests name, each as a git bundle
+    #[arg(long, env = "AIRLOCK_GIT", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
+    git: Option<bool>,
     /// One JSON document on standard output
     #[arg(long, env = "AIRLOCK_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
     json: Option<bool>,
@@ -127,6 +130,7 @@ impl PrewarmArgs {
             dry_run: self.dry_run,
             allow_unmirrorable: self.allow_unmirrorable,
             attempts: self.attempts,
+            git: self.git,
             julia: some(&self.names.julia),
         };
         Settings {

@@ -57,6 +57,8 @@ impl Progress for Bar {
             Event::Planned { resources } => self.set_total(*resources as u64),
             Event::Started { .. } => {}
             Event::Done { name, outcome, .. } => self.step(name, outcome.bytes.unwrap_or_default()),
+            Event::Repository { .. } => self.message("mirroring git repositories"),
+            Event::RepositoryDone { url, outcome } => self.step(url, outcome.bytes.unwrap_or_default()),
         }
     }
 }

@@ -59,7 +59,14 @@ fn rows(report: &Report, mirror: &Mirror) -> Vec<Vec<String>> {
         tree: Some(it.tree),
         outcome: (it.status, it.bytes, why(&it.reason, &it.from)),
     });
-    let all = registries.chain(packages).chain(artifacts);
+    let repositories = report.repositories.iter().map(|it| Row {
+        kind: "repository",
+        name: Some(it.url.clone()),
+        version: None,
+        tree: it.missing.first().or(it.trees.first()).copied(),
+        outcome: (it.status, it.bytes, it.reason.clone()),
+    });
+    let all = registries.chain(packages).chain(artifacts).chain(repositories);
     all.filter(|row| row.outcome.0 != Status::Cached).map(Row::cells).collect()
 }
 
@@ -104,6 +111,7 @@ pub(super) fn summary(report: &Report) -> String {
         (totals.planned, "planned"),
         (totals.failed, "failed"),
         (totals.denied, "denied"),
+        (report.repositories.iter().filter(|it| it.is_here()).count(), "repositories"),
         (report.unmirrorable.len(), "not mirrorable"),
         (report.standard_libraries, "standard libraries"),
         (report.local_paths, "local paths"),

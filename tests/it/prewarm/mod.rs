@@ -81,6 +81,7 @@ impl Outside {
             dry_run: Some(how.dry_run),
             allow_unmirrorable: Some(how.allow_unmirrorable),
             attempts: Some(how.attempts),
+            git: None,
             julia: None,
         };
         let settings = Settings {

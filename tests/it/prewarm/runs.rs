@@ -74,6 +74,8 @@ impl Progress for Lines {
             Event::Started { name, .. } => format!("started {name}"),
             Event::Estimated(_) => "estimated".to_owned(),
             Event::Done { name, outcome, .. } => format!("done {name} {:?}", outcome.status),
+            Event::Repository { url } => format!("started {url}"),
+            Event::RepositoryDone { url, outcome } => format!("done {url} {:?}", outcome.status),
         };
         if let Some((_, request)) = self.1.as_ref().filter(|(last, _)| *last == line) {
             request.cancel.cancel();
