@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures airlock beside what it is to be compared with, on this machine and on its loopback only:
 #
-#   scripts/bench.sh [tree] [hits] [miss] [prewarm] [memory] [start]
+#   scripts/bench.sh [tree] [hits] [miss] [prewarm] [memory] [start] [resolve]
 #
 # runs those named, or all. Both sides of a comparison take turns within each round, and only their
 # ratio counts: what else runs on the machine then slows both. The table at the end has the median
@@ -9,6 +9,7 @@
 #
 #   BENCH_ROUNDS=7      rounds of each comparison
 #   BENCH_TARBALL=FILE  the tarball of `tree`; without it one is made
+#   BENCH_REGISTRY=FILE the tarball of General for `resolve`, which without it is left out
 #   BENCH_PORT=18700    this port and the next one are used
 #   BENCH_BIN=DIR       a folder with `airlock` and `examples/`; without it, a release build
 #
@@ -36,7 +37,7 @@ build() {
   bin=${BENCH_BIN:-}
   [ -z "$bin" ] || return 0
   bin=${CARGO_TARGET_DIR:-target}/release
-  cargo build --release --locked --bin airlock --example bench_upstream --example tree_hash
+  cargo build --release --locked --bin airlock --example bench_upstream --example tree_hash --example resolve
 }
 
 # --- Processes ----------------------------------------------------------------------------------
@@ -302,12 +303,29 @@ bench_start() {
   rm -r "$work/start"
 }
 
+# Seconds to read a registry from its tarball, and to solve large packages over it.
+bench_resolve() {
+  local load='General from its tarball, s' packages=(DifferentialEquations Makie Flux) i name
+  if [ -z "${BENCH_REGISTRY:-}" ]; then
+    say 'resolve: left out without BENCH_REGISTRY'
+    return 0
+  fi
+  aim "$load" '< 0.5'
+  for name in "${packages[@]}"; do aim "$name solved, s" '< 1'; done
+  for ((i = 0; i < rounds; i++)); do
+    "$bin/examples/resolve" "$BENCH_REGISTRY" 1.10.2 "${packages[@]}" >"$work/out"
+    awk -v OFS='\t' -v load="$load" '
+      /^LOADED/ { print load, $2, "" }
+      /^DONE/ { print $2 " solved, s", $3, "" }' "$work/out" | tee -a "$work/pairs" >&2
+  done
+}
+
 need_tools
 build
 work=$(mktemp -d)
 trap 'stop_all; rm -rf "$work"' EXIT
 touch "$work/aims" "$work/pairs"
-[ $# -gt 0 ] || set -- tree hits miss prewarm memory start
+[ $# -gt 0 ] || set -- tree hits miss prewarm memory start resolve
 for bench in "$@"; do
   declare -F "bench_$bench" >/dev/null || die "no such comparison: $bench"
 done

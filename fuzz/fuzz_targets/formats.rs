@@ -5,7 +5,7 @@
 
 use airlock::julia::{
     ArtifactsToml, FileKind, Manifest, MissList, PackageToml, Platform, RegistryIndex, RegistryToml, Version,
-    parse_versions,
+    VersionRange, parse_compat, parse_versions,
 };
 use airlock::protocol::{Listing, Resource};
 use libfuzzer_sys::fuzz_target;
@@ -27,6 +27,8 @@ fuzz_target!(|text: &str| {
     let _ = RegistryIndex::from_files([("Registry.toml", text), ("E/Example/Versions.toml", text)]);
     round_trip::<Resource>(text);
     round_trip::<Version>(text);
+    round_trip::<VersionRange>(text);
+    let _ = parse_compat(text);
     round_trip::<Platform>(text);
     if let Ok(listing) = Listing::parse(text) {
         assert_eq!(Listing::parse(&listing.to_string()), Ok(listing));

@@ -5,7 +5,7 @@ use crate::closure::{Content, Input, Plan, Selection, State, UnmirrorableKind, s
 use crate::exchange::{Base, Publication, Request, Uncarried, UncarriedKind};
 use crate::mirror::Mirror;
 use crate::prewarm::Report;
-use crate::protocol::{Flavor, Kind, RegistryTree, Resource};
+use crate::protocol::{Flavor, Kind, RegistryTree, RepositoryFile, Resource};
 use crate::store::{Stamp, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,7 +50,7 @@ pub(super) fn choose(
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let states = survey(store, mirror.limits(), &mut plan, threads, &|_| {})?.states;
     let inventory = order.request.as_ref().map(inventory).unwrap_or_default();
-    let mut uncarried = unusable(inputs, &plan);
+    let mut uncarried = unusable(store, inputs, &plan)?;
     let reasons = fetched.map(reasons).unwrap_or_default();
     let mut resources = BTreeSet::new();
     for (resource, state) in states {
@@ -91,7 +91,8 @@ fn inventory(request: &Request) -> BTreeSet<Resource> {
 }
 
 /// Inputs that cannot be used, and entries that no package server can serve.
-fn unusable(inputs: &[Input], plan: &Plan) -> BTreeSet<Uncarried> {
+fn unusable(store: &Store, inputs: &[Input], plan: &Plan) -> Result<BTreeSet<Uncarried>, StoreError> {
+    let mirrored = mirrored(store, plan)?;
     let broken = inputs.iter().filter_map(|input| {
         let why = input.content.as_ref().err()?.to_string();
         Some(Uncarried { what: input.path.display().to_string(), kind: UncarriedKind::Missing, why })
@@ -109,8 +110,13 @@ fn unusable(inputs: &[Input], plan: &Plan) -> BTreeSet<Uncarried> {
         let what = format!("{} {}", entry.name, entry.version.as_deref().unwrap_or("without a version"));
         let (kind, why) = match entry.kind {
             UnmirrorableKind::Git => {
-                let from = crate::config::without_credentials(entry.repo_url.as_deref().unwrap_or("a repository"));
-                (UncarriedKind::Git, format!("clients clone it from {from}"))
+                let from = entry.repo_url.as_deref().unwrap_or("a repository");
+                let here = mirrored.get(from).map_or(String::new(), |file| {
+                    format!(
+                        "; its git bundle {file} is here and crosses with scripts/rsync-cache.sh, not in this bundle"
+                    )
+                });
+                (UncarriedKind::Git, format!("clients clone it from {from}{here}"))
             }
             UnmirrorableKind::Unhashed => {
                 (UncarriedKind::Unhashed, "it has no tree hash and no registry here knows it".to_owned())
@@ -118,7 +124,20 @@ fn unusable(inputs: &[Input], plan: &Plan) -> BTreeSet<Uncarried> {
         };
         Uncarried { what, kind, why }
     });
-    broken.chain(unchosen).chain(unmirrorable).collect()
+    Ok(broken.chain(unchosen).chain(unmirrorable).collect())
+}
+
+/// The git bundles that are here of the repositories that inputs name, by address.
+fn mirrored(store: &Store, plan: &Plan) -> Result<BTreeMap<String, RepositoryFile>, StoreError> {
+    let mut mirrored = BTreeMap::new();
+    for (url, wanted) in &plan.repositories {
+        if let Ok(file) = RepositoryFile::of(wanted.address.expose())
+            && store.repository_stamp(&file)?.is_some()
+        {
+            mirrored.insert(url.clone(), file);
+        }
+    }
+    Ok(mirrored)
 }
 
 /// Why something could not be fetched.

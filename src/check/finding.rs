@@ -143,7 +143,7 @@ pub(super) fn of_input(input: &Input, plan: &Plan, listed: &Listed, repositories
         };
         let (name, uuid, version) = (Some(entry.name.clone()), Some(entry.uuid), entry.version.clone());
         let (url, tree, file) = (entry.repo_url.clone(), entry.tree, state.and_then(|state| state.file.clone()));
-        Finding { name, uuid, version, url, tree, file, ..kind.found() }
+        Finding { name, uuid, version, tree, url, file, ..kind.found() }
     }));
     // Of a registry that cannot be read nobody knows what it has.
     if listed.is_readable() && !listed.states.is_empty() {

@@ -74,6 +74,7 @@ pub struct Config {
 
 /// What prewarm takes.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Prewarm {
     /// Triplets, `host` or `all`.
     pub platforms: Vec<String>,

@@ -35,7 +35,8 @@ enum Ident {
 pub struct ParseVersionError;
 
 impl Version {
-    /// Whether this is a pre-release, which Pkg does not choose by itself.
+    /// Whether this is a pre-release. Registries of packages hardly have any; Pkg's resolver treats one
+    /// as any other version, below its release.
     pub fn is_prerelease(&self) -> bool {
         !self.pre.is_empty()
     }

@@ -37,6 +37,7 @@ pub const DEFAULT_JOBS: usize = 64;
 
 /// What to prewarm, and how.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Request {
     /// Files and folders.
     pub paths: Vec<PathBuf>,

@@ -162,12 +162,11 @@ fn bundle(
         missing,
         damage: None,
     };
-    let outcome = match state.is_complete() {
-        true => Outcome::here(stamp.size, false),
-        false => Outcome {
-            bytes: Some(stamp.size),
-            ..Outcome::failed(not_there(&state.missing, clone.shown()).trim_start_matches("; "))
-        },
+    let outcome = if state.is_complete() {
+        Outcome::here(stamp.size, false)
+    } else {
+        let why = not_there(&state.missing, clone.shown());
+        Outcome { bytes: Some(stamp.size), ..Outcome::failed(why.trim_start_matches("; ")) }
     };
     Ok(Ok((state, outcome)))
 }

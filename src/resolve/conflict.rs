@@ -96,7 +96,8 @@ pub(super) fn explain(universe: &Universe<'_>, tree: Tree) -> Conflict {
     Conflict::Unsolvable { facts }
 }
 
-fn take_apart(root: Arc<Tree>) {
+/// Drops a derivation level by level: its own drop would recurse.
+pub(super) fn take_apart(root: Arc<Tree>) {
     let mut stack = vec![root];
     while let Some(node) = stack.pop() {
         if let Some(DerivationTree::Derived(derived)) = Arc::into_inner(node) {
@@ -186,7 +187,8 @@ fn lack(universe: &Universe<'_>, package: &Package<'_>, compat: &[&[VersionRange
             } else if usable.is_empty() {
                 ", of which there is no version".to_owned()
             } else {
-                let all = span(usable.iter().map(|candidate| &candidate.version).collect());
+                let all: Vec<_> = usable.iter().map(|candidate| &candidate.version).collect();
+                let all = span(&all);
                 format!(", of which there is no version: it has {all}")
             }
         }
@@ -205,14 +207,14 @@ fn why_none<'v>(universe: &Universe<'_>, excluded: impl Iterator<Item = &'v (Ver
             Exclusion::Julia => format!("not for Julia {}", universe.question.julia),
             Exclusion::Unreadable(why) | Exclusion::Policy(why) => why.clone(),
         };
-        format!("{why} ({})", span(versions))
+        format!("{why} ({})", span(&versions))
     });
     said.collect::<Vec<_>>().join("; ")
 }
 
 /// A few versions, or the first and the last of many.
-fn span(versions: Vec<&Version>) -> String {
-    match versions.as_slice() {
+fn span(versions: &[&Version]) -> String {
+    match versions {
         [first, .., last] if versions.len() > 3 => format!("{first} to {last}"),
         few => few.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     }

@@ -1,7 +1,8 @@
 //! Which versions Pkg would choose.
 //!
-//! PubGrub finds versions that fit; what makes them those of Pkg is the order in which they are
-//! tried and a step at the end. Pure: registries come in as [`Catalogue`]s, answers go out.
+//! `PubGrub` finds versions that fit; what makes them those of Pkg is the order in which they are
+//! tried, and a step at the end that weighs what competes (`search`). Pure: registries come in as
+//! [`Catalogue`]s, answers go out. However a registry is made, a search ends after so many steps.
 
 mod catalogue;
 mod conflict;

@@ -1,4 +1,4 @@
-//! The registries as PubGrub asks for them.
+//! The registries as `PubGrub` asks for them.
 
 use super::set::{ABSENT, Position, Set};
 use super::universe::Universe;
@@ -32,7 +32,7 @@ pub(super) struct Provider<'u, 'q> {
     tried: Cell<usize>,
 }
 
-/// A step costs one more for each so many versions that were tried: PubGrub remembers of each what it
+/// A step costs one more for each so many versions that were tried: `PubGrub` remembers of each what it
 /// does not go with, and looks at all of that again.
 const TRIED_PER_STEP: usize = 256;
 

@@ -1,6 +1,6 @@
 //! The search for the versions that Pkg would choose.
 //!
-//! PubGrub decides in the order in which packages are named, so each gets its newest version that
+//! `PubGrub` decides in the order in which packages are named, so each gets its newest version that
 //! goes with those before it. Where packages compete, Pkg weighs: what was asked for is as new as can
 //! be, and of the rest the sum of all versions is the greatest, major numbers before minor ones
 //! (`Resolve/fieldvalues.jl` and `versionweights.jl`). So a package is made newer at the cost of
@@ -10,7 +10,7 @@
 //! (`Resolve/maxsum.jl`), and says itself that this is an approximation. `tests/it/resolve_data.rs`
 //! has the cases in which the two differ.
 
-use super::conflict::{Conflict, explain};
+use super::conflict::{Conflict, explain, take_apart};
 use super::greedy::is_greedy;
 use super::provider::{Node, Provider};
 use super::set::{ABSENT, Position, Set};
@@ -19,6 +19,7 @@ use crate::protocol::Uuid;
 use pubgrub::{PubGrubError, VersionSet as _};
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Steps until a search is given up. The largest packages of General need less than a hundredth.
 const STEPS: u64 = 200_000;
@@ -58,11 +59,14 @@ pub(super) fn best(universe: &Universe<'_>) -> Result<Positions, Conflict> {
         let before = budget.get();
         let attempted = attempt(universe, &demands, &budget);
         left.set(left.get().saturating_sub(before - budget.get()));
-        let better = |other: &Positions| sums(universe, other, &best) > sums(universe, &best, other);
-        if let Some(other) = attempted.ok().filter(better) {
-            best = other;
-            changes += 1;
-            untried = best.keys().copied().collect();
+        match attempted {
+            Ok(other) if sums(universe, &other, &best) > sums(universe, &best, &other) => {
+                best = other;
+                changes += 1;
+                untried = best.keys().copied().collect();
+            }
+            Err(PubGrubError::NoSolution(tree)) => take_apart(Arc::new(tree)),
+            Ok(_) | Err(_) => {}
         }
     }
     Ok(best)
@@ -78,7 +82,20 @@ fn attempt<'u, 'q>(
         Node::Package(uuid) if position != ABSENT => Some((uuid, position)),
         _ => None,
     });
-    Ok(present.collect())
+    Ok(needed(universe, &present.collect()))
+}
+
+/// What is needed of what was chosen: a demand may have brought what nothing needs then.
+fn needed(universe: &Universe<'_>, chosen: &Positions) -> Positions {
+    let mut needed = Positions::new();
+    let mut staged: Vec<Uuid> = universe.question.roots.iter().map(|root| root.uuid).collect();
+    while let Some(uuid) = staged.pop() {
+        let Some(&position) = chosen.get(&uuid).filter(|_| !needed.contains_key(&uuid)) else { continue };
+        needed.insert(uuid, position);
+        let constraints = universe.constraints(uuid, position);
+        staged.extend(constraints.iter().filter(|(_, set)| !set.allows_absence()).map(|(uuid, _)| *uuid));
+    }
+    needed
 }
 
 /// The sums of the major, minor and patch numbers of the packages that another solution has too.

@@ -43,7 +43,7 @@ impl Set {
 
     /// The ranges of indexes, counted from 0, of so many versions; none is empty.
     pub(super) fn indexes(&self, count: usize) -> impl DoubleEndedIterator<Item = Range<usize>> {
-        let ranges: Vec<_> = self.0.iter().map(|(start, end)| (start_of(start), end_of(end))).collect();
+        let ranges: Vec<_> = self.0.iter().map(|(start, end)| (start_of(*start), end_of(*end))).collect();
         ranges.into_iter().filter_map(move |(start, end)| {
             let (start, end) = (start.max(1) - 1, end.saturating_sub(1).min(count));
             (start < end).then_some(start..end)
@@ -51,19 +51,19 @@ impl Set {
     }
 }
 
-fn start_of(bound: &Bound<Position>) -> usize {
+fn start_of(bound: Bound<Position>) -> usize {
     match bound {
-        Bound::Included(position) => *position as usize,
-        Bound::Excluded(position) => *position as usize + 1,
+        Bound::Included(position) => position as usize,
+        Bound::Excluded(position) => position as usize + 1,
         Bound::Unbounded => 0,
     }
 }
 
 /// The position after the last.
-fn end_of(bound: &Bound<Position>) -> usize {
+fn end_of(bound: Bound<Position>) -> usize {
     match bound {
-        Bound::Included(position) => *position as usize + 1,
-        Bound::Excluded(position) => *position as usize,
+        Bound::Included(position) => position as usize + 1,
+        Bound::Excluded(position) => position as usize,
         Bound::Unbounded => usize::MAX,
     }
 }

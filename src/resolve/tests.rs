@@ -48,11 +48,14 @@ pub(super) fn named_catalogue(registry: &str, lines: &[&str]) -> Arc<Catalogue> 
             }
         }
     }
-    let listed: String =
+    let listed: Vec<_> =
         names.iter().map(|name| format!("{} = {{name='{name}',path='{name}'}}\n", uuid(name))).collect();
+    let listed = listed.concat();
     add("Registry.toml".to_owned(), format!("name='{registry}'\nuuid='{}'\n[packages]\n{listed}", uuid(registry)));
     let mut builder = CatalogueBuilder::default();
-    files.into_iter().for_each(|(path, text)| builder.file(&path, text.into_bytes()));
+    for (path, text) in files {
+        builder.file(&path, text.into_bytes());
+    }
     Arc::new(builder.finish().unwrap())
 }
 
@@ -200,5 +203,88 @@ fn a_longer_chain_names_each_link() {
         ["App 1.0.0 (asked for) needs Mid", "App 1.0.0 (asked for) needs Lib 2", "Mid 1.0.0 to 1.1.0 needs Lib 1"]
     {
         assert!(said.contains(fact), "{fact}: {said}");
+    }
+}
+
+/// Small registries, all of whose combinations can be tried.
+mod small {
+    use super::*;
+    use proptest::prelude::*;
+
+    const NAMES: [&str; 4] = ["A", "B", "C", "D"];
+    const RANGES: [&str; 6] = ["", "1", "2", "3", "1-2", "1|3"];
+
+    /// Of each version of each package, what it needs of each package: nothing, or a range, which may
+    /// be weak.
+    type Needs = Vec<Vec<Vec<Option<(usize, bool)>>>>;
+
+    fn needs() -> impl Strategy<Value = Needs> {
+        let need = prop_oneof![3 => Just(None), 2 => (0..RANGES.len(), any::<bool>()).prop_map(Some)];
+        let version = prop::collection::vec(need, NAMES.len());
+        prop::collection::vec(prop::collection::vec(version, 3), NAMES.len())
+    }
+
+    fn lines(needs: &Needs) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (package, versions) in needs.iter().enumerate() {
+            for (version, needs) in versions.iter().enumerate() {
+                let mut line = format!("{} {}.0.0", NAMES[package], version + 1);
+                for (other, need) in needs.iter().enumerate().filter(|(other, _)| *other != package) {
+                    if let Some((range, weak)) = need {
+                        line += if *weak { " ?" } else { " " };
+                        line += NAMES[other];
+                        line += if RANGES[*range].is_empty() { "" } else { "=" };
+                        line += RANGES[*range];
+                    }
+                }
+                lines.push(line);
+            }
+        }
+        lines
+    }
+
+    /// Whether versions (0 for none) go together; the first package was asked for.
+    fn fits(needs: &Needs, versions: &[usize]) -> bool {
+        let suits = |range: usize, version: usize| match RANGES[range] {
+            "" => version > 0,
+            "1-2" => (1..=2).contains(&version),
+            ranges => ranges.split('|').any(|range| range.parse() == Ok(version)),
+        };
+        let met = |(package, &version): (usize, &usize)| {
+            version == 0
+                || needs[package][version - 1].iter().zip(versions).enumerate().all(|(other, (need, &version))| {
+                    need.is_none_or(|(range, weak)| other == package || (weak && version == 0) || suits(range, version))
+                })
+        };
+        versions[0] > 0 && versions.iter().enumerate().all(met)
+    }
+
+    proptest! {
+        #[test]
+        fn a_solution_is_found_if_there_is_one_and_none_of_it_can_be_newer(needs in needs()) {
+            let lines = lines(&needs);
+            let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+            let every = (0..256usize).map(|code| [code & 3, code >> 2 & 3, code >> 4 & 3, code >> 6]);
+            let fitting: Vec<_> = every.filter(|versions| fits(&needs, versions)).collect();
+            match ask(&[catalogue(&lines)], "1.10.2", &["A"]) {
+                Err(conflict) => prop_assert!(fitting.is_empty(), "{}: {:?}", conflict, lines),
+                Ok(solution) => {
+                    let version = |name: &&str| {
+                        let chosen = solution.packages.get(&uuid(name)).and_then(|it| it.version.as_ref());
+                        chosen.map_or(0, |version| version[..1].parse().unwrap())
+                    };
+                    let chosen: Vec<usize> = NAMES.iter().map(version).collect();
+                    prop_assert!(fits(&needs, &chosen), "{:?}: {:?}", chosen, lines);
+                    prop_assert_eq!(chosen[0], fitting.iter().map(|it| it[0]).max().unwrap());
+                    for package in 0..NAMES.len() {
+                        for newer in (chosen[package] + 1..=3).filter(|_| chosen[package] > 0) {
+                            let mut other = chosen.clone();
+                            other[package] = newer;
+                            prop_assert!(!fits(&needs, &other), "{:?} or {:?}: {:?}", chosen, other, lines);
+                        }
+                    }
+                }
+            }
+        }
     }
 }

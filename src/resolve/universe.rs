@@ -8,7 +8,7 @@
 use super::catalogue::Catalogue;
 use super::set::{Position, Set};
 use super::{Conflict, Question, Root};
-use crate::julia::{RegisteredVersion, Version, VersionRange, stdlib};
+use crate::julia::{PackageDeps, RegisteredVersion, Version, VersionRange, stdlib};
 use crate::protocol::Uuid;
 use pubgrub::VersionSet as _;
 use std::cell::RefCell;
@@ -227,7 +227,7 @@ impl<'q> Universe<'q> {
         };
         // How many sections say that a version does not run on this Julia, as differences.
         let mut refusals = vec![0i64; versions.len() + 1];
-        for (range, julia) in deps.into_iter().flat_map(|deps| deps.julia()) {
+        for (range, julia) in deps.into_iter().flat_map(PackageDeps::julia) {
             if !julia.iter().any(|julia| julia.contains(&self.question.julia)) {
                 let refused = range.positions(versions, |(version, _)| version);
                 for (at, change) in [(refused.start, 1), (refused.end, -1)] {
@@ -252,7 +252,7 @@ impl<'q> Universe<'q> {
     }
 }
 
-fn versions<'q>(catalogue: &'q Catalogue, uuid: Uuid) -> Vec<(Version, RegisteredVersion<'q>)> {
+fn versions(catalogue: &Catalogue, uuid: Uuid) -> Vec<(Version, RegisteredVersion<'_>)> {
     let parsed = catalogue.versions(uuid).filter_map(|entry| Some((entry.version.parse().ok()?, entry)));
     let mut versions: Vec<(Version, _)> = parsed.collect();
     versions.sort_by(|a, b| a.0.cmp(&b.0));

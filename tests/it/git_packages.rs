@@ -126,6 +126,9 @@ async fn a_repository_is_mirrored_when_it_is_asked_for_and_then_counts() {
     let (code, report) = outside.prewarm(&["--git"]).await;
     let [repository] = &report["repositories"].as_array().unwrap()[..] else { panic!("{report}") };
     assert_eq!((code, &repository["status"]), (Some(0), &"fetched".into()), "{report}");
+    let mut keys: Vec<_> = repository.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["bytes", "file", "missing", "packages", "reason", "status", "trees", "url"]);
     assert_eq!((&repository["url"], &repository["file"]), (&URL.into(), &FILE.into()));
     assert_eq!((&repository["trees"][0], &repository["packages"][0]), (&tree.as_str().into(), &"Own".into()));
     assert_eq!(repository["bytes"], fs::metadata(outside.bundle()).unwrap().len());
@@ -176,6 +179,14 @@ async fn what_was_pushed_over_is_a_failure_that_names_it_and_takes_nothing_away(
     assert!(fs::read(outside.bundle()).unwrap() == before);
     assert!(report["unmirrorable"].as_array().unwrap().is_empty(), "what the manifest wants is still here");
 
+    // Another manifest may want what is there now: what this one needs does not go for it.
+    outside.manifest(URL, &now);
+    let (code, report) = outside.prewarm(&["--git"]).await;
+    let why = report["repositories"][0]["reason"].as_str().unwrap_or_default();
+    assert!(code == Some(1) && why.contains("no longer in the repository") && why.contains(&gone), "{report}");
+    assert!(fs::read(outside.bundle()).unwrap() == before);
+
+    outside.manifest(URL, &gone);
     fs::remove_dir_all(outside.path("cache/git")).unwrap();
     let (code, report) = outside.prewarm(&["--git"]).await;
     let why = report["repositories"][0]["reason"].as_str().unwrap_or_default();
@@ -281,6 +292,17 @@ async fn rsync_takes_them_along_and_nothing_else_of_their_folder() {
     }
     let check = outside.run(&["check", "--cache", "inside", "project"]).await;
     assert_eq!(check.status.code(), Some(0), "{}", stdout(&check));
+}
+
+#[tokio::test]
+async fn an_export_says_that_they_cross_another_way() {
+    let outside = Outside::new().await;
+    outside.manifest(URL, &outside.tree());
+    outside.prewarm(&["--git"]).await;
+    let output = outside.run(&["bundle", "export", "--json", "--no-fetch", "x.tar", "project"]).await;
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{:?}", said(&output)));
+    let why = report["uncarried"][0]["why"].as_str().unwrap_or_default();
+    assert!(output.status.code() == Some(1) && why.contains(FILE) && why.contains("rsync"), "{report}");
 }
 
 const INSTANTIATE: &str = r#"

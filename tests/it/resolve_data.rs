@@ -26,17 +26,13 @@ enum Why {
     Newer,
     /// What Pkg chooses is newer by that measure. Airlock found the newest of everything without
     /// weighing and looked no further; for Pkg something else that competes, far from there, was the
-    /// reason to weigh all: it takes HDF5 0.13.6 for the sake of HDF5_jll 1.12.
+    /// reason to weigh all: it takes HDF5 0.13.6 for the sake of `HDF5_jll` 1.12.
     Weighed,
 }
 
 /// Where they differ. All but these must be equal.
 const DIFFERENCES: &[(&str, Why)] = &[
     ("DifferentialEquations", Why::Newer),
-    ("Images", Why::Newer),
-    ("Autologistic", Why::Newer),
-    ("Catalyst MFrontInterface InteractiveChaos", Why::Weighed),
-    ("PhyloTrees BioParticleSimulation RigidBodySim", Why::Newer),
     ("GeoInterface PowerModelsAnnex GlobalSensitivityAnalysis", Why::Newer),
     ("ExportAll Layered PowerSystems", Why::Weighed),
     ("MLJ DiffEqFlux", Why::Newer),
@@ -170,11 +166,13 @@ fn difference(catalogue: &Catalogue, ours: &Versions, theirs: &Versions) -> Stri
     differs.collect::<Vec<_>>().join(", ")
 }
 
-/// Dependencies that other patch releases of a minor have: those of the last are in the table.
+/// Where single patch releases differ from their minor: the table has what the last of them depend on.
 const OTHER_PATCHES: &[(&str, &str)] = &[
     // `FileWatching` came with 1.7.3.
     ("1.7.1", "Downloads"),
     ("1.7.2", "Downloads"),
+    // Of two manifests one has `CompilerSupportLibraries_jll`, as all later ones do.
+    ("1.12.1", "p7zip_jll"),
 ];
 
 #[test]

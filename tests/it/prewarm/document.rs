@@ -42,7 +42,7 @@ async fn what_was_chosen_has_exactly_these_keys() {
     );
 }
 
-const TOP_KEYS: [&str; 13] = [
+const TOP_KEYS: [&str; 14] = [
     "artifacts",
     "conflicts",
     "estimate",
@@ -50,6 +50,7 @@ const TOP_KEYS: [&str; 13] = [
     "local_paths",
     "packages",
     "registries",
+    "repositories",
     "solved",
     "standard_libraries",
     "totals",
