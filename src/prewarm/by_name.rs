@@ -83,7 +83,7 @@ impl ByName {
 pub enum PrepareError {
     /// Versions depend on the Julia.
     #[error(
-        "say with --julia for which Julia versions are chosen, such as --julia 1.10, or set prewarm.julia: no client has told yet"
+        "say with --julia for which Julia versions are chosen, such as --julia 1.10, or set prewarm.julia: no client has told of one that is known here"
     )]
     NoJulia,
     /// It may be somebody's work.
