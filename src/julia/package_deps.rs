@@ -71,7 +71,8 @@ impl PackageDeps {
     pub fn of(&self, version: &Version, weak: bool) -> BTreeMap<&str, Dependency<'_>> {
         let mut named = BTreeMap::new();
         let weak_deps = self.weak_deps.iter().filter(|_| weak).map(|section| (section, true));
-        for (section, weak) in weak_deps.chain(self.deps.iter().map(|section| (section, false))) {
+        // What stands in both files is a dependency for older Julias only.
+        for (section, weak) in self.deps.iter().map(|section| (section, false)).chain(weak_deps) {
             if section.versions.contains(version) {
                 let dependency = |&uuid| Dependency { uuid, compat: Vec::new(), weak };
                 named.extend(section.named.iter().map(|(name, uuid)| (name.as_str(), dependency(uuid))));
@@ -169,6 +170,13 @@ mod tests {
         let of = all.of(&one, true);
         assert_eq!((of["A"].weak, of["B"].weak, of["B"].compat.len()), (false, true, 1));
         assert_eq!(all.of(&one, false).len(), 1);
+    }
+
+    #[test]
+    fn what_is_in_both_files_is_weak_where_julia_knows_that() {
+        let all = parse(&format!("[1-2]\nA='{A}'"), "[1-2]\nA='1'", &format!("[2]\nA='{A}'"), "[2]\nA='1'").unwrap();
+        let is_weak = |text: &str, weak| all.of(&version(text), weak)["A"].weak;
+        assert_eq!([is_weak("1.0.0", true), is_weak("2.0.0", true), is_weak("2.0.0", false)], [false, true, false]);
     }
 
     #[test]
