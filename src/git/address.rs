@@ -3,6 +3,8 @@
 use super::GitError;
 use crate::config::without_credentials;
 use sha2::{Digest as _, Sha256};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
 /// Who wrote an address, which decides how far it may reach.
@@ -20,12 +22,68 @@ pub enum Trust {
 pub(super) struct Address {
     url: String,
     shown: String,
+    login: Option<Login>,
+}
+
+/// A user and a password that stand in an address: `git` hands addresses on to programs that it
+/// starts, where a list of processes shows them, so these two go another way.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Login {
+    /// Scheme, host and port that they are for.
+    pub(super) place: String,
+    pub(super) user: OsString,
+    pub(super) password: OsString,
+}
+
+impl Login {
+    /// Of an http address; `None` if it has no password.
+    fn of(scheme: &str, rest: &str) -> Option<Self> {
+        let (both, host) = authority(rest).rsplit_once('@')?;
+        let (user, password) = both.split_once(':').filter(|(_, password)| !password.is_empty())?;
+        let decoded = |text: &str| OsString::from_vec(percent_decoded(text));
+        Some(Self { place: format!("{scheme}://{host}"), user: decoded(user), password: decoded(password) })
+    }
+
+    /// Whether no line could carry it.
+    fn is_odd(&self) -> bool {
+        [&self.user, &self.password].iter().any(|it| it.as_encoded_bytes().iter().any(u8::is_ascii_control))
+    }
+}
+
+/// What stands between `://` and the path.
+fn authority(rest: &str) -> &str {
+    rest.split('/').next().unwrap_or_default()
+}
+
+/// As `git` reads what stands in an address (`url.c`, `url_decode`).
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        decoded.extend_from_slice(before.as_bytes());
+        let digits = after.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                decoded.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                decoded.push(b'%');
+                rest = after;
+            }
+        }
+    }
+    decoded.extend_from_slice(rest.as_bytes());
+    decoded
 }
 
 /// What git may use, whatever `url.*.insteadOf` or a redirect leads to.
 pub(super) const PROTOCOLS: &str = "file:git:http:https:ssh";
 /// Bytes of an address. Longer ones are no addresses.
 const LONGEST: usize = 2048;
+/// Bytes of a hash that keep the folders of two addresses apart: so many that nobody finds an
+/// address with the folder of another.
+const DIGEST: usize = 16;
 /// Bytes of a folder's name that are for people.
 const SLUG: usize = 60;
 
@@ -37,10 +95,19 @@ impl Address {
         if text.is_empty() || text.len() > LONGEST || text.chars().any(char::is_control) {
             return Err(refused("it is empty, too long, or has control characters"));
         }
+        let mut login = None;
         let far = match form(text) {
-            Form::Url("https" | "http" | "ssh" | "git", rest) => {
-                let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-                if host.is_empty() || host.starts_with(['-', '/', ':']) {
+            Form::Url(scheme @ ("https" | "http" | "ssh" | "git"), rest) => {
+                // An `@` in the path says nothing about the host.
+                let authority = authority(rest);
+                let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+                if scheme.starts_with("http") {
+                    login = Login::of(scheme, rest);
+                }
+                if login.as_ref().is_some_and(Login::is_odd) {
+                    return Err(refused("its user or password has control characters"));
+                }
+                if host.is_empty() || host.starts_with(['-', ':']) || authority.starts_with('-') {
                     return Err(refused("it has no host"));
                 }
                 true
@@ -61,12 +128,18 @@ impl Address {
             Form::Path => std::path::absolute(Path::new(text))?.to_string_lossy().into_owned(),
             _ => text.to_owned(),
         };
-        Ok(Self { shown: without_credentials(&url), url })
+        Ok(Self { shown: without_credentials(&url), url, login })
     }
 
-    /// With the user and password that may stand in it.
+    /// As `git` may be told: without a password, which is in [`Address::login`], but with a user who
+    /// has none.
     pub(super) fn url(&self) -> &str {
-        &self.url
+        if self.login.is_some() { &self.shown } else { &self.url }
+    }
+
+    /// The user and password that stand in it.
+    pub(super) fn login(&self) -> Option<&Login> {
+        self.login.as_ref()
     }
 
     /// Without them.
@@ -86,8 +159,7 @@ impl Address {
             }
         }
         let digest = Sha256::digest(self.shown.as_bytes());
-        let number = digest.iter().take(4).fold(0u32, |number, byte| number << 8 | u32::from(*byte));
-        format!("{slug}{number:08x}")
+        digest.iter().take(DIGEST).fold(slug, |name, byte| name + &format!("{byte:02x}"))
     }
 
     /// A text that git printed, without credentials and, but for the ends of lines, control characters.
@@ -204,6 +276,10 @@ mod tests {
             "https:///x",
             "ssh://-oProxyCommand=id/x",
             "ssh://u@-oProxyCommand=id/x",
+            "ssh://-oProxyCommand=id/x@h",
+            "ssh://-oProxyCommand=id@h/x",
+            "https:///x@h",
+            "https://u:p%0a@h/x",
             "-oProxyCommand=id:x",
             "u@-oProxyCommand=id:x",
             "--upload-pack=id:x",
@@ -242,7 +318,33 @@ mod tests {
         assert_eq!(one, name("https://user:word@Git.example.org/acme/Registry.git"));
         assert_ne!(one, name("https://git.example.org/acme/Registry.git"));
         let long = name(&format!("https://h/{}/{}", "a/".repeat(200), "../".repeat(100)));
-        assert!(long.len() <= SLUG + 9 && !long.contains('.'), "{long}");
+        assert!(long.len() <= SLUG + 2 * DIGEST && !long.contains('.'), "{long}");
+    }
+
+    #[test]
+    fn nobody_can_find_an_address_with_the_folder_of_another() {
+        let name = |url| Address::parse(url, Trust::Named).unwrap().folder_name();
+        let (one, other) = (name("https://h.org/acme/registry"), name("https://h/org//acme.registry"));
+        let parts = |name: &str| name.rsplit_once('-').map(|(slug, digest)| (slug.to_owned(), digest.to_owned()));
+        let ((slug, digest), (other_slug, other_digest)) = (parts(&one).unwrap(), parts(&other).unwrap());
+        assert_eq!(slug, other_slug, "what people read is no difference");
+        // Below 128 bits one could be searched for.
+        assert!(digest != other_digest && digest.len() >= 32, "{digest}");
+    }
+
+    #[test]
+    fn a_password_is_not_in_what_git_is_told_and_is_read_as_git_reads_it() {
+        let address = Address::parse("https://us%40er:wo%72d%@h:8443/a@b", Trust::Named).unwrap();
+        assert_eq!(address.url(), "https://h:8443/a@b");
+        let login = address.login().unwrap();
+        assert_eq!(
+            (&*login.place, login.user.to_str(), login.password.to_str()),
+            ("https://h:8443", Some("us@er"), Some("word%"))
+        );
+        for url in ["https://user@h/x", "https://user:@h/x", "ssh://git@h/x", "https://h/a:b@c"] {
+            let address = Address::parse(url, Trust::Named).unwrap();
+            assert!(address.login().is_none() && address.url() == url, "{url}");
+        }
     }
 
     #[test]

@@ -9,11 +9,11 @@
 //!
 //! ```text
 //! <folder>/
-//!   <host-path>-<8 digits>/       a bare repository, blobless where the server allows it
-//!     airlock-full                it has all blobs
-//!     airlock-damaged             an object in it was found damaged: to be made again
-//!   <host-path>-<8 digits>.lock   held by whoever changes it
-//!   <host-path>-<8 digits>.new    being made; takes its place when it is whole
+//!   <host-path>-<32 digits>/       a bare repository, blobless where the server allows it
+//!     airlock-full                 it has all blobs
+//!     airlock-damaged              an object in it was found damaged: to be made again
+//!   <host-path>-<32 digits>.lock   held by whoever changes it
+//!   <host-path>-<32 digits>.new    being made; takes its place when it is whole
 //! ```
 //!
 //! Nothing is ever pruned from a clone, so a tree that was seen once stays when a branch is pushed

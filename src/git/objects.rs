@@ -107,6 +107,10 @@ impl Objects {
         let mut at = (oid(tree), Some(ObjectType::Tree));
         parts
             .try_fold((), |(), part| {
+                // No name has one, and libgit2's wrapper panics.
+                if part.contains('\0') {
+                    return Err(None);
+                }
                 let below = match self.repository.find_tree(at.0) {
                     Ok(tree) => tree.get_name(part).map(|entry| (entry.id(), entry.kind())),
                     Err(error) => return Err(Some(self.broken(&error))),

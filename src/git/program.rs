@@ -2,8 +2,8 @@
 //!
 //! It runs as an admin expects, with the configuration, credential helpers, proxies and ssh of this
 //! machine and user; but it never asks anybody anything, runs no hook, and what it prints is
-//! bounded. The address goes in by the environment, so that no password is in a process list or
-//! on disk.
+//! bounded. The address goes in by the environment and so, apart from it, does a password: `git`
+//! names the address to the programs that it starts, and none is in a process list or on disk.
 
 use super::address::{Address, PROTOCOLS};
 use super::{Bounds, GitError};
@@ -51,6 +51,10 @@ const UNWANTED: &[&str] = &[
     "WAYLAND_DISPLAY",
     "LANGUAGE",
 ];
+
+/// A credential helper that gives what is in the environment; a shell's own `printf` is no process.
+/// It stores and erases nothing.
+const HELPER: &str = r#"!f() { test "$1" = get && printf 'username=%s\npassword=%s\n' "$AIRLOCK_GIT_USER" "$AIRLOCK_GIT_PASSWORD"; }; f"#;
 
 fn forget_unwanted(command: &mut Command) {
     for name in UNWANTED {
@@ -146,7 +150,8 @@ impl Program {
         forget_unwanted(command);
         let slow = self.bounds.silence.as_secs().max(1).to_string();
         let folder = folder.to_string_lossy();
-        let settings = [
+        let helper = address.login().map(|login| format!("credential.{}.helper", login.place));
+        let mut settings = vec![
             ("remote.origin.url", address.url()),
             // It is ours by its place, whoever owns it in this container.
             ("safe.directory", &folder),
@@ -159,6 +164,11 @@ impl Program {
             ("http.lowSpeedLimit", "1"),
             ("http.lowSpeedTime", &slow),
         ];
+        if let (Some(login), Some(helper)) = (address.login(), &helper) {
+            // An empty one first: no other helper is asked, nor told to keep it.
+            settings.extend([(helper.as_str(), ""), (helper.as_str(), HELPER)]);
+            command.env("AIRLOCK_GIT_USER", &login.user).env("AIRLOCK_GIT_PASSWORD", &login.password);
+        }
         let first = self.environment.configured;
         for (index, (key, value)) in settings.iter().enumerate() {
             command.env(format!("GIT_CONFIG_KEY_{}", first + index), key);

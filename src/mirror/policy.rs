@@ -109,6 +109,10 @@ impl Mirror {
         // Registries themselves are what names are read from.
         if !matches!(resource, Resource::Registry { .. }) || act == Act::Serve {
             self.know().await;
+            if !self.is_known(resource) {
+                // Another process may have brought what says what it is.
+                self.load_names().await;
+            }
         }
         self.permits_now(act, resource)
     }

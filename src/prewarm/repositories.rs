@@ -2,10 +2,11 @@
 //! in progress, verified there, and only then put in place of an earlier one.
 
 use super::{Event, Outcome, Progress, RepositoryReport, Request};
-use crate::closure::{RepositoryState, WantedRepository, one_line, remember_repository, verify_repository};
+use crate::closure::{Plan, RepositoryState, WantedRepository, one_line, remember_repository, verify_repository};
 use crate::git::{BareClone, Bounds, Clones, GitError, Refs, Trust, references};
-use crate::mirror::{Mirror, blocking};
-use crate::protocol::TreeHash;
+use crate::mirror::{Mirror, Refusal, blocking};
+use crate::policy::Verdict;
+use crate::protocol::{Resource, TreeHash};
 use crate::store::{Store, StoreError};
 use futures_util::stream::{self, StreamExt as _};
 use std::collections::BTreeSet;
@@ -22,15 +23,18 @@ type Made = (RepositoryState, Outcome);
 /// was not come to when the run is stopped has no report.
 pub(super) async fn mirror(
     mirror: &Arc<Mirror>,
-    wanted: Vec<WantedRepository>,
+    plan: &Plan,
     request: &Request,
     progress: &dyn Progress,
 ) -> Vec<RepositoryReport> {
     let clones = Clones::new(mirror.store().root().join(crate::git::FOLDER), Bounds::default());
     let mut reports = Vec::new();
-    let all = stream::iter(wanted).map(|wanted| {
+    let all = stream::iter(plan.repositories.values().cloned()).map(|wanted| {
         progress.event(&Event::Repository { url: &wanted.url });
-        let clone = if request.git && !request.dry_run {
+        let denied = denied(mirror, plan, &wanted.url);
+        let clone = if denied.is_some() {
+            None
+        } else if request.git && !request.dry_run {
             Some(clones.open(wanted.address.expose(), Trust::Named))
         } else {
             None
@@ -45,6 +49,8 @@ pub(super) async fn mirror(
                     Outcome::failed(&error.to_string()),
                 )
             });
+            // What is here already stays, and counts.
+            let outcome = denied.filter(|_| !state.is_complete()).map_or(outcome, Outcome::from);
             RepositoryReport::new(&wanted, state, outcome)
         }
     });
@@ -59,6 +65,18 @@ pub(super) async fn mirror(
     drop(clones);
     reports.sort_by(|a, b| a.url.cmp(&b.url));
     reports
+}
+
+/// What denies a repository: a package of it that must not be fetched.
+fn denied(mirror: &Mirror, plan: &Plan, url: &str) -> Option<Refusal> {
+    let packages = plan.unmirrorable.iter().filter(|it| it.repo_url.as_deref() == Some(url));
+    packages.into_iter().find_map(|it| {
+        let package = Resource::Package { uuid: it.uuid, tree: it.tree.unwrap_or(TreeHash::EMPTY) };
+        match mirror.standing(&mirror.subject(&package)).fetch {
+            Verdict::Allowed => None,
+            Verdict::Denied(why) => Some(Refusal::Denied(format!("{}: {why}", it.name))),
+        }
+    })
 }
 
 fn make(

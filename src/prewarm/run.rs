@@ -137,8 +137,7 @@ pub async fn run_inputs(
     request.cancel.run_until_cancelled(work.all(how, request.jobs)).await;
     fault::point("prewarm.done");
     let Work { mirror, plan, outcomes, opened, .. } = work;
-    let wanted = plan.repositories.values().cloned().collect();
-    let repositories = repositories::mirror(&mirror, wanted, request, progress).await;
+    let repositories = repositories::mirror(&mirror, &plan, request, progress).await;
     Report::new(request, inputs, registries, Done { plan, outcomes, opened, repositories })
 }
 

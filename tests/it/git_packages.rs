@@ -140,6 +140,22 @@ async fn a_repository_is_mirrored_when_it_is_asked_for_and_then_counts() {
 }
 
 #[tokio::test]
+async fn a_repository_of_a_denied_package_is_not_fetched() {
+    let outside = Outside::new().await;
+    outside.manifest(URL, &outside.tree());
+    for rule in ["Own".to_owned(), format!("uuid:{UUID}")] {
+        fs::write(outside.path("airlock.toml"), format!("policy.fetch.deny = ['{rule}']\n")).unwrap();
+        for more in [&["--git", "--dry-run"][..], &["--git"]] {
+            let (_, report) = outside.prewarm(more).await;
+            let repository = &report["repositories"][0];
+            assert_eq!(repository["status"], "denied", "{report}");
+            assert!(repository["reason"].as_str().unwrap().contains(&rule), "{report}");
+        }
+    }
+    assert!(!outside.bundle().exists() && !outside.path("cache/.airlock/clones").exists());
+}
+
+#[tokio::test]
 async fn a_file_is_made_again_only_for_what_it_lacks() {
     let outside = Outside::new().await;
     outside.manifest(URL, &outside.tree());

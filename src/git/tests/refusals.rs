@@ -212,3 +212,60 @@ fn hooks_of_the_machine_do_not_run() {
     let tree = scene.commit();
     clone.ensure_tree(tree, None).unwrap();
 }
+
+/// Answers as servers do that want a password, until `count` requests have come. Returns what was
+/// shown to it, and what the lists of processes had meanwhile.
+#[cfg(target_os = "linux")]
+fn wants_a_password(server: &TcpListener, count: usize) -> (Vec<String>, Vec<String>) {
+    use std::io::{Read as _, Write as _};
+    let (mut shown, mut processes) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        let (mut connection, _) = server.accept().unwrap();
+        let mut request = Vec::new();
+        let mut byte = [0];
+        while !request.ends_with(b"\r\n\r\n") && connection.read(&mut byte).unwrap() == 1 {
+            request.push(byte[0]);
+        }
+        let request = String::from_utf8_lossy(&request).into_owned();
+        shown.extend(request.lines().find_map(|line| line.strip_prefix("Authorization: ")).map(str::to_owned));
+        let all = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let lines = all.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        processes.extend(lines.map(|line| String::from_utf8_lossy(&line).into_owned()));
+        let head =
+            "HTTP/1.1 401 x\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        connection.write_all(head.as_bytes()).unwrap();
+    }
+    (shown, processes)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_password_goes_to_the_server_and_into_no_list_of_processes() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let served = std::thread::spawn(move || wants_a_password(&server, 2));
+    let scene = Scene::new();
+    let clone = scene.clones.open(&format!("http://some:very%2Dhidden-word@{address}/x"), Trust::Configured).unwrap();
+    let error = clone.fetch(Refs::Heads).unwrap_err();
+    assert!(matches!(error, GitError::Refused { .. }), "{error}");
+    let (shown, processes) = served.join().unwrap();
+    // some:very-hidden-word
+    assert_eq!(shown, ["Basic c29tZTp2ZXJ5LWhpZGRlbi13b3Jk"]);
+    assert!(processes.iter().any(|line| line.contains(&address.to_string())), "git was at work meanwhile");
+    assert!(!processes.iter().any(|line| line.contains("hidden-word")), "{processes:?}");
+}
+
+#[test]
+fn a_folder_that_no_tree_can_have_is_not_there() {
+    let scene = Scene::new();
+    scene.write("lib/a", "x");
+    let tree = scene.commit();
+    scene.git(&["tag", "v1.0.0"]);
+    let clone = scene.clone();
+    clone.fetch(Refs::Heads).unwrap();
+    clone.complete(tree).unwrap();
+    for folder in ["lib\0", "\0", "lib/../lib", ".."] {
+        assert_eq!(clone.tag_tree("v1.0.0", Some(folder)).unwrap(), None, "{folder:?}");
+        assert_eq!(clone.read_file(tree, folder).unwrap(), None, "{folder:?}");
+    }
+}

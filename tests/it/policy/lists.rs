@@ -144,3 +144,20 @@ async fn explain_says_what_holds_and_why() {
     let artifact = explain(&resource("greeting-text-1").tree().to_string()).await.1;
     assert_eq!(artifact["subjects"][0]["packages"], serde_json::json!(["Greeting", "Lantern"]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_brings_is_judged_by_the_name_that_came_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path(), &[], "policy.serve.deny = ['Lantern']");
+    let server = Airlock::quiet(&config).await;
+    let lantern = resource("Lantern/0.2.0").to_string();
+    assert_eq!(server.get(&lantern).await.status(), 404, "nothing is here yet");
+    carry(folder.path(), &CLOSURE);
+    crate::support::mirror(&config).rescan().await;
+    for _ in 0..2 {
+        assert_eq!(server.get(&resource(WICK).to_string()).await.status(), 404, "its artifact");
+        assert_eq!(server.get(&lantern).await.status(), 404);
+    }
+    assert_eq!(server.get(&resource("Pebble/1.1.0").to_string()).await.status(), 200);
+    server.stop().await;
+}
