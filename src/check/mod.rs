@@ -57,7 +57,9 @@ pub fn check(
     progress: &(impl Fn(Event<'_>) + Sync),
 ) -> Result<Report, StoreError> {
     let mut inputs = read_inputs(&request.paths);
-    policy.iter().for_each(|policy| policy.learn_names(said_names(&inputs)));
+    if let Some(policy) = policy {
+        policy.learn_names(said_names(&inputs));
+    }
     let listed = listed_registries(store, limits)?;
     if inputs.iter().any(|input| matches!(input.content, Ok(Content::Project(_)))) {
         let registries = Registries::load(store, limits)?;

@@ -25,7 +25,7 @@ impl Mirror {
             Kind::Registry => When::Never,
         };
         // A private registry has nothing but its own, and that it does not have the rest is no news.
-        let claims = || resource.uuid().is_some_and(|uuid| source.claims(uuid) == Claim::Yes);
+        let claims = || resource.uuid().is_none_or(|uuid| source.claims(uuid) == Claim::Yes);
         source.gives(kind)
             && match source.rank() {
                 Rank::Private => claims(),

@@ -146,7 +146,7 @@ fn a_version_is_young_until_its_day_and_a_clock_that_was_ahead_makes_nothing_old
     assert!(age(30, 0).is_young());
     assert_eq!(week.age(None, day(0)), Age::Unseen);
     assert!(!policy("").age(None, day(0)).is_young());
-    assert_eq!(week.rules().min_age, Some(Duration::from_secs(7 * 86_400)));
+    assert_eq!(week.rules().min_age, Some(Duration::from_hours(7 * 24)));
 }
 
 /// Rules that have something to do with the packages below, and some that do not.

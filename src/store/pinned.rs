@@ -32,7 +32,7 @@ impl Store {
         let new = versions.iter().filter(|(version, _)| !known.contains(version));
         // What a manifest calls something must not become a line of its own.
         let plain = |name: &str| name.split_whitespace().collect::<Vec<_>>().join(" ").replace(char::is_control, "");
-        let lines: String = new.map(|(version, name)| format!("{version} {}\n", plain(name))).collect();
+        let lines = new.map(|(version, name)| format!("{version} {}\n", plain(name))).collect::<Vec<_>>().concat();
         if lines.is_empty() {
             return Ok(());
         }

@@ -7,7 +7,8 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long somebody who needs a cache alone waits for others to be done.
+/// How long somebody waits for others to be done: whoever only looks soon is, and a process that was
+/// just started holds what its parent held until it runs its own program.
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -19,23 +20,26 @@ pub(super) struct Usage(#[expect(dead_code, reason = "the lock is released when 
 impl Usage {
     /// Uses it beside others.
     pub(super) fn shared(state: &Path) -> Result<Self, StoreError> {
-        let file = open(state)?;
-        match file.try_lock_shared() {
-            Ok(()) => Ok(Self(file)),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Cleaning),
-            Err(TryLockError::Error(error)) => Err(refused(error)),
-        }
+        Self::acquire(state, std::fs::File::try_lock_shared, || StoreError::Cleaning)
     }
 
-    /// Uses it alone. Whoever only looks is soon done, and is waited for.
+    /// Uses it alone.
     pub(super) fn alone(state: &Path) -> Result<Self, StoreError> {
+        Self::acquire(state, std::fs::File::try_lock, || StoreError::InUse)
+    }
+
+    fn acquire(
+        state: &Path,
+        try_lock: impl Fn(&std::fs::File) -> Result<(), TryLockError>,
+        busy: impl Fn() -> StoreError,
+    ) -> Result<Self, StoreError> {
         let file = open(state)?;
         let begun = Instant::now();
         loop {
-            match file.try_lock() {
+            match try_lock(&file) {
                 Ok(()) => return Ok(Self(file)),
                 Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
-                Err(TryLockError::WouldBlock) => return Err(StoreError::InUse),
+                Err(TryLockError::WouldBlock) => return Err(busy()),
                 Err(TryLockError::Error(error)) => return Err(refused(error)),
             }
         }

@@ -1,4 +1,4 @@
-//! A company with packages of its own, in git only: a registry as LocalRegistry makes it, a package
+//! A company with packages of its own, in git only: a registry as `LocalRegistry` makes it, a package
 //! that builds on one of General, and one in a folder of a larger repository.
 
 use airlock::protocol::{Resource, TreeHash, Uuid};

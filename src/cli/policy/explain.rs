@@ -61,6 +61,7 @@ struct AskedSource {
     may_be_asked: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "the keys of the document")]
 #[derive(Debug, Serialize)]
 struct ExplainedVersion {
     version: String,

@@ -33,7 +33,8 @@ async fn shown(mirror: &Arc<Mirror>) -> usize {
 fn seen_at(cache: &Path, time: &str) {
     let file = cache.join(".airlock/first-seen").join(GENERAL.to_string());
     let text = fs_err::read_to_string(&file).unwrap();
-    let aged = text.lines().map(|line| format!("{time} {}\n", line.split_once(' ').unwrap().1)).collect::<String>();
+    let aged = text.lines().map(|line| format!("{time} {}\n", line.split_once(' ').unwrap().1));
+    let aged = aged.collect::<Vec<_>>().concat();
     fs_err::write(&file, aged + "# aged\n").unwrap();
 }
 

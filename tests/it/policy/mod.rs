@@ -17,6 +17,7 @@ use airlock::tree::TarEntry;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt};
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,7 +56,7 @@ impl Acme {
         let mut registry = format!("name = \"AcmeRegistry\"\nuuid = \"{ACME_REGISTRY}\"\n[packages]\n");
         let mut files = Vec::new();
         for (name, uuid, package) in packages {
-            registry += &format!("{uuid} = {{ name = \"{name}\", path = \"A/{name}\" }}\n");
+            writeln!(registry, "{uuid} = {{ name = \"{name}\", path = \"A/{name}\" }}").unwrap();
             let repo =
                 format!("name = \"{name}\"\nuuid = \"{uuid}\"\nrepo = \"https://git.acme.invalid/{name}.git\"\n");
             files.push(file(&format!("A/{name}/Package.toml"), repo));
