@@ -91,7 +91,8 @@ struct Names {
     /// Every version that anything of what was chosen may resolve to
     #[arg(long)]
     dependents_closed: bool,
-    /// Fetch many versions; without it the plan and an estimate are shown, and that is all
+    /// Fetch many versions; without it the plan and an estimate are shown, and only a few packages are
+    /// fetched, at most 20, where too few are here to tell how large one is
     #[arg(long)]
     yes: bool,
 }

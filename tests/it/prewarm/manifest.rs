@@ -197,6 +197,18 @@ async fn the_command_line_refuses_what_makes_no_sense() {
 }
 
 #[tokio::test]
+async fn a_dry_run_fetches_nothing_whatever_was_agreed_to() {
+    let scene = Scene::new().await;
+    let (folder, upstream) = (scene.folder.path(), scene.upstream.url());
+    let prewarm = ["prewarm", "--upstream", &upstream];
+    assert_eq!(said(&run(folder, &[&prewarm[..], &["--add", "Pebble", "--julia", "1.10"]].concat()).await).0, Some(0));
+    let before = scene.upstream.requests().len();
+    let output = run(folder, &[&prewarm[..], &["--registry-all", "--yes", "--dry-run"]].concat()).await;
+    assert!(text(&output).contains("planned"), "{}", text(&output));
+    assert_eq!(scene.upstream.requests().len(), before, "nobody was asked");
+}
+
+#[tokio::test]
 async fn a_julia_that_is_named_twice_counts_once() {
     let scene = Scene::new().await;
     let (folder, upstream) = (scene.folder.path(), scene.upstream.url());
