@@ -58,6 +58,11 @@ pub struct Health {
 }
 
 impl Health {
+    /// Whether it failed when it was last asked for something.
+    pub fn failed_last(&self) -> bool {
+        self.last_error.as_ref().is_some_and(|(time, _)| self.last_success.is_none_or(|success| success < *time))
+    }
+
     /// In one word or two.
     pub const fn state(&self) -> &'static str {
         match (self.cooled_until, self.asked) {

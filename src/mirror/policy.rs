@@ -5,7 +5,7 @@
 //! ([`Mirror::learn_names`]). Nothing is judged before they were read: a pattern that cannot be held
 //! against a name must not let it through.
 
-use super::{Mirror, Refusal, blocking, lock};
+use super::{Health, Mirror, Refusal, blocking, lock};
 use crate::julia::RegistryIndex;
 use crate::policy::{Act, Age, Package, Policy, Privacy, Registry, Subject, Surroundings, Verdict, Why};
 use crate::protocol::{GENERAL, Kind, Listing, RegistryTree, Resource, TreeHash, Uuid};
@@ -364,7 +364,13 @@ impl Mirror {
     }
 
     fn privacy(&self, subject: &Subject) -> Privacy {
-        let unread = self.private_sources().find(|source| source.claims(GENERAL) == Claim::Unread);
+        // What was added since it was read last is its own too, though nobody can tell yet.
+        let health = self.memory.health();
+        let is_behind = |(index, source): &(usize, &Arc<dyn Source>)| {
+            source.rank() == Rank::Private
+                && (source.claims(GENERAL) == Claim::Unread || health.get(*index).is_some_and(Health::failed_last))
+        };
+        let unread = self.sources.iter().enumerate().find(is_behind).map(|(_, source)| source);
         let around = Surroundings {
             private_registries: self.private_sources().next().is_some(),
             unread: unread.map(|source| source.name().into()),

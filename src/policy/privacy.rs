@@ -17,7 +17,7 @@ pub enum Privacy {
     Rule(Why),
     /// A private registry has it, or is it.
     Registry(Arc<str>),
-    /// A private registry was never read, and no public one here has it.
+    /// What is in a private registry now is not known, and no public one here has it.
     Unread(Arc<str>),
     /// Something is private here, and nobody here can say what this is.
     Unknown,
@@ -52,7 +52,7 @@ impl fmt::Display for Privacy {
             Self::Registry(name) => write!(f, "it is private: it belongs to {name}"),
             Self::Unread(name) => write!(
                 f,
-                "it may be private: {name} was never read, and no public registry here has it; it can be told once that registry was reached"
+                "it may be private: what is in {name} now is not known, and no public registry here has it; it can be told once that registry is reached"
             ),
             Self::Unknown => f.write_str("it may be private: no registry, package or manifest here says what it is"),
         }

@@ -98,7 +98,7 @@ impl Acme {
 
     /// As a private registry from git is to the mirror.
     fn source(&self) -> Arc<Private> {
-        Arc::new(Private { site: self.site.clone(), is_read: AtomicBool::new(true) })
+        Arc::new(Private { site: self.site.clone(), is_read: AtomicBool::new(true), is_away: AtomicBool::new(false) })
     }
 }
 
@@ -107,6 +107,8 @@ impl Acme {
 struct Private {
     site: Site,
     is_read: AtomicBool,
+    /// What was read before is known, and its repository cannot be reached.
+    is_away: AtomicBool,
 }
 
 impl Source for Private {
@@ -132,7 +134,7 @@ impl Source for Private {
 
     fn listing(&self, flavor: Flavor) -> BoxFuture<'_, Result<Listing, Fault>> {
         let listing = self.site.body(&format!("/{}", flavor.file_name()));
-        let listing = listing.filter(|_| self.is_read.load(Ordering::Relaxed));
+        let listing = listing.filter(|_| self.is_read.load(Ordering::Relaxed) && !self.is_away.load(Ordering::Relaxed));
         let listing = listing.map(|text| Listing::parse(&String::from_utf8_lossy(text)).unwrap());
         async move { listing.ok_or_else(|| Fault::Connect("no route".to_owned())) }.boxed()
     }

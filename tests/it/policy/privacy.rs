@@ -75,7 +75,7 @@ async fn until_a_private_registry_was_read_only_what_public_ones_have_is_asked_f
     let report = scene.prewarm(&mirror, &[scene.file("Manifest.toml", &scene.acme.manifest())]).await;
     assert_eq!(statuses(&report), ["AcmeData Denied", "AcmeTools Denied", "Greeting Cached"]);
     let why = report.packages[0].reason.as_deref().unwrap();
-    assert!(why.contains("https://git.acme.invalid/AcmeRegistry.git was never read"), "{why}");
+    assert!(why.contains("what is in https://git.acme.invalid/AcmeRegistry.git now is not known"), "{why}");
     acme.is_read.store(true, Ordering::Relaxed);
     let report = scene.prewarm(&mirror, &[scene.file("Manifest.toml", &scene.acme.manifest())]).await;
     assert_eq!((report.totals.denied, report.exit_code()), (0, 0), "{report:#?}");
@@ -92,6 +92,25 @@ async fn a_private_registry_that_is_here_stays_private_while_its_repository_is_a
     let refusal = mirror.get(&scene.acme.tools, &Ask::default()).await.map(drop).unwrap_err();
     assert!(matches!(&refusal, Refusal::Private(why) if why.contains("it belongs to")), "{refusal}");
     assert_eq!(scene.leaked(), [].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_added_to_a_private_registry_since_it_was_read_last_is_asked_of_no_public_upstream() {
+    let scene = Scene::new().await;
+    let acme = scene.acme.source();
+    scene.refresh(&scene.mirror("", Some(&acme))).await;
+    let (uuid, tree) = ("0e0e0e0e-0000-4000-8000-000000000001", "0e".repeat(20));
+    let manifest = format!("[[Unheard]]\nuuid = '{uuid}'\ngit-tree-sha1 = '{tree}'\nversion = '1.0.0'\n");
+    let manifest = scene.file("Manifest.toml", &manifest);
+    let path = format!("/package/{uuid}/{tree}");
+    acme.is_away.store(true, Ordering::Relaxed);
+    let report = scene.prewarm(&scene.mirror("", Some(&acme)), std::slice::from_ref(&manifest)).await;
+    let why = report.packages[0].reason.as_deref().unwrap();
+    assert!(why.contains("what is in https://git.acme.invalid/AcmeRegistry.git now is not known"), "{why}");
+    assert_eq!(scene.public.gets(&path), 0);
+    acme.is_away.store(false, Ordering::Relaxed);
+    scene.prewarm(&scene.mirror("", Some(&acme)), &[manifest]).await;
+    assert_eq!(scene.public.gets(&path), 1, "once it is known that it is not Acme's");
 }
 
 #[tokio::test(flavor = "multi_thread")]
