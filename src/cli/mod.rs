@@ -187,7 +187,8 @@ fn complain<'r>(inputs: impl IntoIterator<Item = &'r InputReport>) {
 }
 
 fn sources(config: &Config) -> anyhow::Result<Vec<Arc<dyn Source>>> {
-    Ok(crate::source::all(config)?)
+    // Its words name the causes already.
+    crate::source::all(config).map_err(|error| anyhow::anyhow!(error.to_string()))
 }
 
 /// Writes data. A reader that has gone away is no fault of ours.

@@ -3,7 +3,10 @@
 
 use super::ConfigError;
 use bytesize::ByteSize;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -52,8 +55,7 @@ pub struct Settings {
 }
 
 /// A package server: an address, or `[[upstream]]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "UpstreamForm")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// The address; without a scheme, https.
     pub url: String,
@@ -82,13 +84,6 @@ pub struct UpstreamSettings {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "an address, or a table with a url")]
-enum UpstreamForm {
-    Address(String),
-    Table(Box<UpstreamTable>),
-}
-
-#[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct UpstreamTable {
     url: String,
@@ -105,41 +100,56 @@ struct UpstreamTable {
     concurrency: Option<usize>,
 }
 
-impl From<UpstreamForm> for UpstreamSettings {
-    fn from(form: UpstreamForm) -> Self {
-        match form {
-            UpstreamForm::Address(url) => url.into(),
-            UpstreamForm::Table(table) => {
-                let UpstreamTable {
-                    url,
-                    public,
-                    connect_timeout,
-                    first_byte_timeout,
-                    idle_timeout,
-                    token_file,
-                    token_env,
-                    ca_file,
-                    client_certificate,
-                    client_key,
-                    proxy,
-                    concurrency,
-                } = *table;
-                Self {
-                    url,
-                    public,
-                    connect_timeout,
-                    first_byte_timeout,
-                    idle_timeout,
-                    token_file,
-                    token_env,
-                    ca_file,
-                    client_certificate,
-                    client_key,
-                    proxy,
-                    concurrency,
-                }
-            }
-        }
+impl<'de> Deserialize<'de> for UpstreamSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UpstreamForm)
+    }
+}
+
+/// Written out, for an error must name the key and not only say that neither form fits.
+struct UpstreamForm;
+
+impl<'de> Visitor<'de> for UpstreamForm {
+    type Value = UpstreamSettings;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an address, or a table with a url")
+    }
+
+    fn visit_str<E>(self, address: &str) -> Result<UpstreamSettings, E> {
+        Ok(address.to_owned().into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<UpstreamSettings, A::Error> {
+        let table = UpstreamTable::deserialize(MapAccessDeserializer::new(table))?;
+        let UpstreamTable {
+            url,
+            public,
+            connect_timeout,
+            first_byte_timeout,
+            idle_timeout,
+            token_file,
+            token_env,
+            ca_file,
+            client_certificate,
+            client_key,
+            proxy,
+            concurrency,
+        } = table;
+        Ok(UpstreamSettings {
+            url,
+            public,
+            connect_timeout,
+            first_byte_timeout,
+            idle_timeout,
+            token_file,
+            token_env,
+            ca_file,
+            client_certificate,
+            client_key,
+            proxy,
+            concurrency,
+        })
     }
 }
 
