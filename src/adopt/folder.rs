@@ -44,6 +44,8 @@ impl Fault {
 pub(super) struct Folder {
     root: PathBuf,
     entries: Vec<Entry>,
+    /// Bytes that all its files may have together.
+    most: u64,
 }
 
 #[derive(Debug)]
@@ -74,7 +76,7 @@ pub(super) struct Packed {
 impl Folder {
     /// Lists a folder. What `skip` names in its root is left out and not looked at.
     pub(super) fn list(root: &Path, limits: &Limits, skip: &str) -> Result<Self, Fault> {
-        let mut folder = Self { root: root.to_owned(), entries: Vec::new() };
+        let mut folder = Self { root: root.to_owned(), entries: Vec::new(), most: limits.unpacked_bytes };
         folder.list_below(&[], limits, skip.as_bytes())?;
         Ok(folder)
     }
@@ -183,6 +185,7 @@ impl Folder {
 
     fn write<W: Write>(&self, selection: &[&Entry], out: W, level: u32) -> Result<(W, Hashes), Fault> {
         let mut writer = TarGzWriter::new(out, level);
+        let mut left = self.most;
         for entry in selection {
             let path = &entry.path[..];
             match entry.kind {
@@ -194,6 +197,10 @@ impl Folder {
                 EntryKind::File => {
                     let mut file = open(&self.at(path)).map_err(|error| Fault::unreadable(&error))?;
                     let metadata = file.metadata().map_err(|error| Fault::unreadable(&error))?;
+                    // Before it is read: a file with a hole may be larger than any disk.
+                    left = left
+                        .checked_sub(metadata.len())
+                        .ok_or_else(|| Fault::refused(format!("its files have more than {} bytes", self.most)))?;
                     let executable = metadata.permissions().mode() & 0o100 != 0;
                     writer.file(path, executable, metadata.len(), &mut file).map_err(fault)?;
                 }

@@ -209,6 +209,9 @@ fn judge(context: &Context<'_>, task: &Task) -> Result<Sealed, Fault> {
 
 /// A depot by its one name: the log of generations is read years later.
 fn open(depot: &Path) -> Result<PathBuf, AdoptError> {
+    if !depot.exists() {
+        return Err(AdoptError::NoDepot(depot.to_owned()));
+    }
     let path = fs::canonicalize(depot)?;
     if depot::is_depot(&path) { Ok(path) } else { Err(AdoptError::NoDepot(depot.to_owned())) }
 }

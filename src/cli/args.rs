@@ -55,7 +55,7 @@ enum LogStyle {
 pub(super) enum Command {
     /// Serve the cache directory to Julia clients, fetching what is missing unless offline
     Serve(ServeArgs),
-    /// Fetch the whole closure of manifests into the cache directory
+    /// Fetch packages by name, or the whole closure of manifests and projects, into the cache directory
     Prewarm(PrewarmArgs),
     /// Take over depots that were filled by hand: what is what its name says is published
     Adopt(AdoptArgs),

@@ -4,7 +4,7 @@
 use super::project_input::ProjectInput;
 use super::{Unmirrorable, UnmirrorableKind};
 use crate::config::without_credentials;
-use crate::julia::{CompatEntry, JuliaTarget, Project, ProjectSource, RegisteredVersion, Version, VersionRange};
+use crate::julia::{CompatEntry, JuliaTarget, Project, ProjectSource, RegisteredVersion, Version};
 use crate::protocol::Uuid;
 use crate::resolve::Root;
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,7 +47,7 @@ impl Needs {
             if tests && std::ptr::eq(project, &raw const input.project) {
                 deps.extend(project.test_deps());
             }
-            let takes_julia = project.compat.get("julia").is_none_or(|compat| accepts(&compat.ranges, julia.version()));
+            let takes_julia = project.compat.get("julia").is_none_or(|compat| compat.accepts(julia.version()));
             if !takes_julia {
                 needs.excludes_julia = project.compat.get("julia").map(|compat| compat.text.clone());
             }
@@ -77,7 +77,7 @@ impl Needs {
     /// What the project says against a version of a package that need not be there.
     pub(super) fn forbid(&self, uuid: Uuid, version: &RegisteredVersion<'_>) -> Option<String> {
         let number: Version = version.version.parse().ok()?;
-        let bound = self.bounds.get(&uuid)?.iter().find(|bound| !accepts(&bound.ranges, &number))?;
+        let bound = self.bounds.get(&uuid)?.iter().find(|bound| !bound.accepts(&number))?;
         Some(format!("the project wants {} {}", version.name, bound.text))
     }
 
@@ -91,8 +91,4 @@ impl Needs {
         let repo_url = Some(without_credentials(url));
         self.git.insert(Unmirrorable { name, uuid, version: None, kind: UnmirrorableKind::Git, repo_url, tree: None });
     }
-}
-
-fn accepts(ranges: &[VersionRange], version: &Version) -> bool {
-    ranges.is_empty() || ranges.iter().any(|range| range.contains(version))
 }

@@ -30,6 +30,9 @@ pub enum NameError {
         /// What may have been meant, nearest first.
         similar: Vec<String>,
     },
+    /// There is nothing to look it up in.
+    #[error("no registry is here yet to look up {0} in")]
+    NoRegistry(String),
     /// Several packages have it.
     #[error("several packages are called {name}: {}", choices(.name, .packages))]
     Ambiguous {
@@ -111,6 +114,9 @@ impl Registries {
     }
 
     fn unknown(&self, name: &str) -> NameError {
+        if self.catalogues.is_empty() && self.problems.is_empty() {
+            return NameError::NoRegistry(name.to_owned());
+        }
         let packages = self.catalogues.iter().flat_map(|catalogue| catalogue.index().packages());
         let similar = near_names(name, packages.map(|(_, name)| name));
         NameError::Unknown { name: name.to_owned(), similar }
@@ -179,5 +185,7 @@ mod tests {
         assert_eq!(found("Dataframe", None), "no registry here has a package Dataframe; did you mean DataFrames?");
         assert_eq!(found("json", None), "no registry here has a package json; did you mean JSON?");
         assert_eq!(found("Nope", None), "no registry here has a package Nope");
+        let nothing = Registries::default().find("Example", None).unwrap_err().to_string();
+        assert!(nothing.starts_with("no registry is here yet to look up Example in"), "{nothing}");
     }
 }

@@ -206,3 +206,53 @@ pub fn solve_projects(inputs: &mut [Input], solver: &Solver<'_>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::julia::Project;
+    use crate::resolve::CatalogueBuilder;
+    use std::sync::Arc;
+
+    const LIB: &str = "22222222-2222-2222-2222-222222222222";
+    const CHECKS: &str = "33333333-3333-3333-3333-333333333333";
+
+    #[test]
+    fn what_was_chosen_stays_for_the_tests() {
+        let version = |version: &str, tree: u8| format!("['{version}']\ngit-tree-sha1 = '{tree:040x}'\n");
+        let files = [
+            (
+                "Registry.toml",
+                format!(
+                    "name='R'\nuuid='{LIB}'\n[packages]\n{LIB}={{name='Lib',path='Lib'}}\n{CHECKS}={{name='Checks',path='Checks'}}\n"
+                ),
+            ),
+            ("Lib/Versions.toml", version("1.0.0", 1) + &version("2.0.0", 2)),
+            ("Checks/Versions.toml", version("1.0.0", 3) + &version("2.0.0", 4)),
+            ("Checks/Deps.toml", format!("[1-2]\nLib='{LIB}'")),
+            ("Checks/Compat.toml", "[2]\nLib='1'".to_owned()),
+        ];
+        let mut builder = CatalogueBuilder::default();
+        for (path, text) in files {
+            builder.file(path, text.into_bytes());
+        }
+        let registries = Registries { catalogues: vec![Arc::new(builder.finish().unwrap())], problems: Vec::new() };
+        let project = format!("[deps]\nLib='{LIB}'\n[extras]\nChecks='{CHECKS}'\n[targets]\ntest=['Checks']");
+        let input = ProjectInput {
+            project: Project::parse(&project).unwrap(),
+            named: true,
+            members: Vec::new(),
+            folders: Vec::new(),
+            tests: None,
+            member_folders: BTreeSet::new(),
+        };
+        let julias = ["1.10".parse().unwrap()];
+        let solver = Solver { registries: &registries, julias: &julias, tests: true, forbids: &|_, _| None };
+        let resolved = solver.project(&input);
+        let versions = |solved: &Solved| {
+            solved.packages.values().filter_map(|chosen| chosen.version.clone()).collect::<Vec<_>>().join(" ")
+        };
+        let versions: Vec<_> = resolved.solved.iter().map(versions).collect();
+        assert_eq!(versions, ["2.0.0", "2.0.0 1.0.0"], "not the newest Checks, which needs an older Lib");
+    }
+}

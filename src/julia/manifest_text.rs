@@ -171,6 +171,8 @@ mod tests {
         assert_eq!(text("1.10", &[app.clone(), dates.clone(), package("Lib", B, &[])]), expected);
         let old = text("1.5.3", &[app, dates, package("Lib", B, &[])]);
         assert!(old.contains("\n[[App]]\n") && !old.contains("weakdeps") && !old.contains("manifest_format"), "{old}");
+        let is_new = |julia| text(julia, &[package("Lib", B, &[])]).contains("manifest_format");
+        assert_eq!(["1.6.7", "1.7.0"].map(is_new), [false, true]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::compat::parse_compat;
 use super::error::{FormatError, Problem, quoted};
 use super::range::VersionRange;
 use super::reader::{Document, Table, Value};
+use super::version::Version;
 use crate::protocol::Uuid;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,6 +43,13 @@ pub struct CompatEntry {
     pub text: String,
     /// The versions that will do: those in any of these ranges.
     pub ranges: Vec<VersionRange>,
+}
+
+impl CompatEntry {
+    /// Whether a version will do.
+    pub fn accepts(&self, version: &Version) -> bool {
+        self.ranges.iter().any(|range| range.contains(version))
+    }
 }
 
 /// Where a dependency comes from that is not taken from a registry.

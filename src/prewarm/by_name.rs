@@ -43,6 +43,7 @@ pub struct ManifestFolder {
 /// How an input is called that is no file.
 pub(super) const ADD: &str = "--add";
 const MANY: &str = "--all-versions";
+const WHOLE: &str = "--registry-all";
 
 impl ByName {
     /// Whether nothing is asked for.
@@ -52,7 +53,13 @@ impl ByName {
 
     /// Takes the Julia that the configuration names, unless the command line named some.
     pub fn with_julias(self, config: &config::Prewarm) -> Result<Self, RequestError> {
-        let julias = config.julias.iter().map(|julia| julia.parse::<JuliaTarget>()).collect::<Result<_, _>>()?;
+        let mut julias = Vec::new();
+        for julia in &config.julias {
+            let julia = julia.parse()?;
+            if !julias.contains(&julia) {
+                julias.push(julia);
+            }
+        }
         Ok(Self { julias, ..self })
     }
 
@@ -65,6 +72,14 @@ impl ByName {
         }
         if self.julias.is_empty() && (!self.add.is_empty() || self.many.closed) {
             return Err(PrepareError::NoJulia);
+        }
+        let all = self.manifest.iter().flat_map(|to| self.julias.iter().map(move |julia| (to, julia)));
+        for (to, julia) in all {
+            let minor = format!("-v{}.{}", julia.version().major, julia.version().minor);
+            let names = [format!("JuliaManifest{minor}"), format!("Manifest{minor}"), "JuliaManifest".to_owned()];
+            let file = self.manifest_file(to, julia);
+            let mut rivals = names.into_iter().map(|name| file.with_file_name(name + ".toml"));
+            rivals.find(|rival| rival.exists()).map_or(Ok(()), |rival| Err(PrepareError::Rival(rival)))?;
         }
         let kept = self.manifest.as_ref().filter(|to| !to.force);
         let mut files = kept.into_iter().flat_map(|to| self.julias.iter().map(|julia| self.manifest_file(to, julia)));
@@ -89,6 +104,9 @@ pub enum PrepareError {
     /// It may be somebody's work.
     #[error("{} is there already; --force replaces it", .0.display())]
     Manifest(PathBuf),
+    /// Julia would not read what is written (`base/loading.jl`, `manifest_names`).
+    #[error("{} is there, and Julia reads it instead of a Manifest.toml beside it: name another folder", .0.display())]
+    Rival(PathBuf),
     /// The cache directory.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -119,7 +137,8 @@ pub async fn choose(mirror: &Arc<Mirror>, by_name: &ByName, mut inputs: Vec<Inpu
             };
             let admits = |it: &RegisteredVersion<'_>| is_late(it) && forbids(it.uuid, it).is_none();
             let versions = many_versions(&by_name.many, &inputs, &registries, julias, &admits);
-            inputs.push(named(MANY, Content::Versions(Box::new(versions))));
+            let flag = if by_name.many.whole.is_some() { WHOLE } else { MANY };
+            inputs.push(named(flag, Content::Versions(Box::new(versions))));
         }
         tell_problems(&mut inputs, &registries.problems);
         Ok(inputs)

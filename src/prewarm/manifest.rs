@@ -6,7 +6,7 @@
 use super::ManifestFolder;
 use super::by_name::{ADD, ByName};
 use crate::closure::{Content, Input, Resolved, Solved};
-use crate::julia::{JuliaTarget, ManifestPackage, Project, Version, manifest_text};
+use crate::julia::{CompatEntry, JuliaTarget, ManifestPackage, Project, Version, manifest_text};
 use crate::mirror::Mirror;
 use crate::protocol::{Resource, Uuid};
 use crate::resolve::Chosen;
@@ -32,6 +32,9 @@ pub(super) enum ManifestError {
     /// It has no package that was asked for.
     #[error("no manifest is written: {path} has {found}, and {asked} was asked for", path = path.display())]
     Project { path: PathBuf, found: String, asked: String },
+    /// It would not have what was chosen.
+    #[error("no manifest is written: {path} wants {name} {compat}, and {version} was chosen", path = path.display())]
+    Compat { path: PathBuf, name: String, compat: String, version: String },
     #[error("no manifest is written: {path}: {error}", path = path.display())]
     Format { path: PathBuf, error: crate::julia::FormatError },
     #[error("no manifest is written: {} came meanwhile", .0.display())]
@@ -108,6 +111,16 @@ fn project(folder: &Path, solved: &Solved) -> Result<Option<(PathBuf, String)>, 
         deps.deps.retain(|name, _| !deps.weakdeps.contains_key(name) || !knows_extensions(&solved.julia));
         if deps.deps != solved.roots {
             return Err(ManifestError::Project { path, found: names(&deps.deps), asked: names(&solved.roots) });
+        }
+        for (name, uuid) in &solved.roots {
+            let Some(version) = solved.packages.get(uuid).and_then(|chosen| chosen.version.as_deref()) else {
+                continue;
+            };
+            let refused = |compat: &&CompatEntry| version.parse().is_ok_and(|version| !compat.accepts(&version));
+            if let Some(compat) = deps.compat.get(name).filter(refused) {
+                let (name, compat, version) = (name.clone(), compat.text.clone(), version.to_owned());
+                return Err(ManifestError::Compat { path, name, compat, version });
+            }
         }
         return Ok(None);
     }

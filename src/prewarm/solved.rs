@@ -39,7 +39,7 @@ pub struct SolvedPackage {
 /// What cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ConflictReport {
-    /// `--add`, `--all-versions`, or the path of a project.
+    /// `--add`, `--all-versions`, `--registry-all`, or the path of a project.
     pub input: String,
     /// For which Julia, if it is for one.
     pub julia: Option<String>,

@@ -144,6 +144,9 @@ fn versions_of_several_registries_are_one_list() {
     let both = [named_catalogue("R", &one), named_catalogue("R2", &other)];
     let solution = ask(&both, JULIA, &["App"]).unwrap();
     assert_eq!(solution.packages[&uuid("Lib")].version.as_deref(), Some("2.0.0"));
+    // What one of them says is weak is weak.
+    let both = [named_catalogue("R", &["App 1.0.0 Lib"]), named_catalogue("S", &["App 1.0.0 ?Lib", "Lib 1.0.0"])];
+    assert_eq!(ask(&both, "1.10.2", &["App"]).unwrap().packages.len(), 1);
     // One version under two trees.
     let both = [named_catalogue("R", &one), named_catalogue("Other", &["Lib 1.0.0"])];
     let error = ask(&both, JULIA, &["Lib"]).unwrap_err();

@@ -108,7 +108,8 @@ impl<'q> Universe<'q> {
                             compat: Vec::new(),
                             weak: dep.weak,
                         });
-                        need.weak &= dep.weak;
+                        // As in Pkg, it is weak if any of them says so.
+                        need.weak |= dep.weak;
                         need.compat.extend(dep.compat);
                     }
                 }

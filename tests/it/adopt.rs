@@ -471,6 +471,14 @@ fn what_is_no_file_is_named_and_not_opened() {
     assert_eq!(carried.adopt().totals.refused, 2);
 }
 
+#[test]
+fn a_file_larger_than_any_tarball_is_not_read() {
+    let carried = Carried::new();
+    let folder = carried.artifact("greeting-text-1");
+    fs::File::create(folder.join("hole")).unwrap().set_len(1 << 42).unwrap();
+    assert!(carried.refuses_one().contains("its files have more than "));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_reported_and_the_rest_comes_in() {
     let carried = Carried::demo();

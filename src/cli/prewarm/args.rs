@@ -52,6 +52,7 @@ pub(in super::super) struct PrewarmArgs {
 #[expect(clippy::struct_excessive_bools, reason = "the switches of the command line")]
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "By name")]
+#[command(group = clap::ArgGroup::new("many").args(["all_versions", "registry_all"]).multiple(true))]
 struct Names {
     /// Package to choose a version of, with all that it needs, as Pkg would: Example, Example@1.2, or
     /// Example=UUID where a name is not enough; repeat for more, which are chosen together
@@ -81,16 +82,17 @@ struct Names {
     #[arg(long, value_name = "NAME|UUID", requires = "registry_all")]
     registry: Option<String>,
     /// Of each package of --all-versions and --registry-all only the newest versions
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", requires = "many", value_parser = clap::value_parser!(u32).range(1..))]
     newest: Option<u32>,
     /// Of --all-versions and --registry-all only what this mirror first saw in a registry since then:
     /// a date (UTC), or a time such as 2026-11-21T08:00:00Z
-    #[arg(long, value_name = "DATE", value_parser = moment)]
+    #[arg(long, value_name = "DATE", requires = "many", value_parser = moment)]
     since: Option<Timestamp>,
     /// Every version that anything of what was chosen may resolve to
     #[arg(long)]
     dependents_closed: bool,
-    /// Fetch many versions; without it the plan and an estimate are shown, and that is all
+    /// Fetch many versions; without it the plan and an estimate are shown, and only a few packages are
+    /// fetched, at most 20, where too few are here to tell how large one is
     #[arg(long)]
     yes: bool,
 }

@@ -121,7 +121,7 @@ pub(super) fn summary(report: &Report) -> String {
             parts.push(format!("{count} {what}"));
         }
     }
-    if report.estimate.as_ref().is_some_and(|estimate| !estimate.started) {
+    if totals.planned > 0 && report.estimate.as_ref().is_some_and(|estimate| !estimate.started) {
         parts.push("--yes fetches them".to_owned());
     }
     if report.inputs.iter().all(|input| input.error.is_some()) {

@@ -219,7 +219,7 @@ async fn many_versions_can_be_bounded() {
     assert_eq!(packages(&report), newest);
     let absent = Many { whole: Some(Whole::One("Acme".to_owned())), ..Many::default() };
     let (report, _) = many(&outside, absent, true).await;
-    assert_eq!(conflicts(&report), ["--all-versions: no registry Acme is here, only General"]);
+    assert_eq!(conflicts(&report), ["--registry-all: no registry Acme is here, only General"]);
     assert_eq!(report.exit_code(), 1);
     let by_uuid = Many { whole: Some(Whole::One(GENERAL.to_string())), ..Many::default() };
     assert_eq!(many(&outside, by_uuid, false).await.1[0].versions, 16);
@@ -243,4 +243,7 @@ async fn whatever_may_be_resolved_to_comes_too() {
         all.is_superset(&set(["Lantern 0.2.0", "Greeting 1.1.0", "Pebble 1.0.0", "DelimitedFiles 1.9.1"])),
         "{all:?}"
     );
+    let old = ByName { many: closed("Lantern@0.2"), yes: true, ..by_name(&[], &["1.5.3"]) };
+    let report = outside.ask(old).await;
+    assert!(!packages(&report).iter().any(|it| it.starts_with("DelimitedFiles")), "that Julia ships it");
 }

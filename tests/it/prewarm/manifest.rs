@@ -104,6 +104,10 @@ async fn the_manifest_of_the_only_project_is_written_beside_it() {
     let report = outside.ask_with(&[&project], writing(&[], &["1.10"], folder, false), PLAIN).await;
     assert_eq!((report.unwritten, fs::read_to_string(&project).unwrap().as_str()), (None, pebble));
     assert!(registered(&folder.join("Manifest.toml"))[0].starts_with("Pebble 1.1.0"));
+    let other = outside.file("Other/Project.toml", &pebble.replace("'1'", "'0.9'"));
+    let report = outside.ask_with(&[], writing(&["Pebble"], &["1.10"], other.parent().unwrap(), false), PLAIN).await;
+    assert!(report.unwritten.unwrap().contains("wants Pebble 0.9, and "));
+    assert!(!other.with_file_name("Manifest.toml").exists(), "it would not be what the project asks for");
     let two = outside.file("B/Project.toml", pebble);
     let report = outside
         .ask_with(
@@ -174,11 +178,44 @@ async fn the_command_line_refuses_what_makes_no_sense() {
     refused(&["--registry", "General"], "--registry-all").await;
     refused(&["--julia", "1.10"], "required").await;
     refused(&["--registry-all", "--newest", "0"], "0").await;
+    for of_many in [["--newest", "3"], ["--since", "2020-01-01"]] {
+        refused(&[&["--add", "Pebble", "--julia", "1.10"], &of_many[..]].concat(), "--registry-all").await;
+    }
+    fs::create_dir(folder.join("rival")).unwrap();
+    for (rival, julia) in [("Manifest-v1.11.toml", "1.11"), ("JuliaManifest.toml", "1.5")] {
+        let rival = folder.join("rival").join(rival);
+        fs::write(&rival, "").unwrap();
+        let add = ["--add", "Pebble", "--julia", julia, "--write-manifest", "rival", "--force"];
+        refused(&add, "Julia reads it instead").await;
+        fs::remove_file(rival).unwrap();
+    }
     fs::create_dir(folder.join("env")).unwrap();
     fs::write(folder.join("env/Manifest.toml"), "").unwrap();
     let add = ["--add", "Pebble", "--julia", "1.10", "--write-manifest", "env"];
     refused(&add, "env/Manifest.toml is there already; --force replaces it").await;
     assert_eq!(scene.upstream.requests().len(), 0, "nobody was asked");
+}
+
+#[tokio::test]
+async fn a_dry_run_fetches_nothing_whatever_was_agreed_to() {
+    let scene = Scene::new().await;
+    let (folder, upstream) = (scene.folder.path(), scene.upstream.url());
+    let prewarm = ["prewarm", "--upstream", &upstream];
+    assert_eq!(said(&run(folder, &[&prewarm[..], &["--add", "Pebble", "--julia", "1.10"]].concat()).await).0, Some(0));
+    let before = scene.upstream.requests().len();
+    let output = run(folder, &[&prewarm[..], &["--registry-all", "--yes", "--dry-run"]].concat()).await;
+    assert!(text(&output).contains("planned"), "{}", text(&output));
+    assert_eq!(scene.upstream.requests().len(), before, "nobody was asked");
+}
+
+#[tokio::test]
+async fn a_julia_that_is_named_twice_counts_once() {
+    let scene = Scene::new().await;
+    let (folder, upstream) = (scene.folder.path(), scene.upstream.url());
+    let add = ["--add", "Pebble", "--julia", "1.10,1.10", "--write-manifest", "env"];
+    let output = run(folder, &[&["prewarm", "--upstream", &upstream], &add[..]].concat()).await;
+    assert_eq!(said(&output).0, Some(0), "{}", text(&output));
+    assert!(folder.join("env/Manifest.toml").is_file(), "one Julia needs no folder of its own");
 }
 
 #[tokio::test]
