@@ -19,7 +19,12 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
 
 #[test]
 fn an_unknown_key_is_refused_with_its_line() {
-    for (text, line) in [("[[upstream]]\nurl = 'h'\nconcurency = 3\n", 3), ("cache = 'c'\nchace = 'd'\n", 2), ("\n\n[mirror]\nsilense = '1s'\n", 4), ("a = = b", 1)] {
+    for (text, line) in [
+        ("[[upstream]]\nurl = 'h'\nconcurency = 3\n", 3),
+        ("cache = 'c'\nchace = 'd'\n", 2),
+        ("\n\n[mirror]\nsilense = '1s'\n", 4),
+        ("a = = b", 1),
+    ] {
         match file(text) {
             Err(ConfigError::Parse { line: found, message, .. }) => {
                 assert_eq!(found, line, "{text}: {message}");
