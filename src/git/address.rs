@@ -62,15 +62,12 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     while let Some((before, after)) = rest.split_once('%') {
         decoded.extend_from_slice(before.as_bytes());
         let digits = after.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                decoded.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                decoded.push(b'%');
-                rest = after;
-            }
+        if let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            decoded.push(byte);
+            rest = after.get(2..).unwrap_or_default();
+        } else {
+            decoded.push(b'%');
+            rest = after;
         }
     }
     decoded.extend_from_slice(rest.as_bytes());

@@ -243,12 +243,12 @@ fn wants_a_password(server: &TcpListener, count: usize) -> (Vec<String>, Vec<Str
 fn a_password_goes_to_the_server_and_into_no_list_of_processes() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap();
-    let served = std::thread::spawn(move || wants_a_password(&server, 2));
+    let asked = std::thread::spawn(move || wants_a_password(&server, 2));
     let scene = Scene::new();
     let clone = scene.clones.open(&format!("http://some:very%2Dhidden-word@{address}/x"), Trust::Configured).unwrap();
     let error = clone.fetch(Refs::Heads).unwrap_err();
     assert!(matches!(error, GitError::Refused { .. }), "{error}");
-    let (shown, processes) = served.join().unwrap();
+    let (shown, processes) = asked.join().unwrap();
     // some:very-hidden-word
     assert_eq!(shown, ["Basic c29tZTp2ZXJ5LWhpZGRlbi13b3Jk"]);
     assert!(processes.iter().any(|line| line.contains(&address.to_string())), "git was at work meanwhile");

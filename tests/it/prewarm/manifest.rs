@@ -104,7 +104,7 @@ async fn the_manifest_of_the_only_project_is_written_beside_it() {
     let report = outside.ask_with(&[&project], writing(&[], &["1.10"], folder, false), PLAIN).await;
     assert_eq!((report.unwritten, fs::read_to_string(&project).unwrap().as_str()), (None, pebble));
     assert!(registered(&folder.join("Manifest.toml"))[0].starts_with("Pebble 1.1.0"));
-    let other = outside.file("Other/Project.toml", &pebble.replace("'1'", "'0.9'"));
+    let other = outside.file("Other/Project.toml", pebble.replace("'1'", "'0.9'"));
     let report = outside.ask_with(&[], writing(&["Pebble"], &["1.10"], other.parent().unwrap(), false), PLAIN).await;
     assert!(report.unwritten.unwrap().contains("wants Pebble 0.9, and "));
     assert!(!other.with_file_name("Manifest.toml").exists(), "it would not be what the project asks for");
