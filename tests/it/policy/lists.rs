@@ -161,3 +161,17 @@ async fn what_another_process_brings_is_judged_by_the_name_that_came_with_it() {
     assert_eq!(server.get(&resource("Pebble/1.1.0").to_string()).await.status(), 200);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_denied_for_fetching_is_asked_for_on_behalf_of_no_client() {
+    let scene = Scene::new().await;
+    let server = Airlock::quiet(&scene.config("[policy.fetch]\ndeny = ['Lantern']")).await;
+    scene.refresh(&server.mirror).await;
+    let lantern = resource("Lantern/0.2.0").to_string();
+    for method in [reqwest::Method::HEAD, reqwest::Method::GET] {
+        assert_eq!(server.request(method, &lantern, &[]).await.status(), 404);
+    }
+    assert_eq!(scene.public.gets(&lantern), 0);
+    assert_eq!(server.get(&resource("Pebble/1.1.0").to_string()).await.status(), 200);
+    server.stop().await;
+}
