@@ -67,8 +67,13 @@ impl Outside {
     }
 
     async fn run(&self, arguments: &[&str]) -> Output {
+        self.run_with(arguments, &[]).await
+    }
+
+    async fn run_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> Output {
         let mut airlock = command(self.scene.folder.path());
         airlock.args(arguments).env("GIT_CONFIG_GLOBAL", self.path("gitconfig")).env("GIT_CONFIG_SYSTEM", "/dev/null");
+        airlock.envs(environment.iter().copied());
         tokio::time::timeout(LONG, airlock.output()).await.unwrap().unwrap()
     }
 
@@ -239,6 +244,39 @@ async fn a_manifest_cannot_have_a_folder_of_this_machine_carried_away() {
         assert_eq!((code, &report["repositories"][0]["status"]), (Some(1), &"failed".into()), "{report}");
     }
     assert!(!outside.path("cache/git").exists());
+}
+
+#[tokio::test]
+async fn no_address_becomes_a_program_whatever_git_is_configured_to_do() {
+    let outside = Outside::new().await;
+    outside.manifest(URL, &outside.tree());
+    let (program, ran) = (outside.path("program"), outside.path("ran"));
+    fs::write(&program, format!("#!/bin/sh\ntouch {}\n", ran.display())).unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let rewrites = format!("[protocol]\nallow = always\n[url \"ext::{} \"]\ninsteadOf = {HOST}\n", program.display());
+    fs::write(outside.path("gitconfig"), rewrites).unwrap();
+    let mut by_hand = std::process::Command::new("git");
+    by_hand.args(["ls-remote", URL]).env("GIT_CONFIG_GLOBAL", outside.path("gitconfig"));
+    assert!(!by_hand.output().unwrap().status.success() && ran.exists(), "git by itself would run it");
+    fs::remove_file(&ran).unwrap();
+    let (code, report) = outside.prewarm(&["--git"]).await;
+    assert_eq!((code, report["repositories"][0]["status"].as_str()), (Some(1), Some("failed")), "{report:#}");
+    assert!(!ran.exists());
+}
+
+#[tokio::test]
+async fn a_repository_that_the_environment_points_to_is_left_alone() {
+    let outside = Outside::new().await;
+    outside.manifest(URL, &outside.tree());
+    let other = outside.path("other.git");
+    git(outside.scene.folder.path(), &["init", "-q", "--bare", "other.git"]);
+    let upstream = outside.scene.upstream.url();
+    let arguments = ["prewarm", "--json", "--git", "--upstream", &upstream, "project"];
+    let environment = [("GIT_DIR", other.as_path()), ("GIT_OBJECT_DIRECTORY", other.as_path())];
+    let output = outside.run_with(&arguments, &environment).await;
+    assert_eq!(output.status.code(), Some(0), "{:?}", said(&output));
+    assert!(outside.bundle().exists());
+    assert_eq!(git(&other, &["count-objects"]), "0 objects, 0 kilobytes");
 }
 
 #[tokio::test]
