@@ -30,7 +30,8 @@ pub(in super::super) fn text(report: &Report, mirror: &Mirror) -> String {
 fn rows(report: &Report, mirror: &Mirror) -> Vec<Vec<String>> {
     let registries = report.registries.iter().map(|it| Row {
         kind: "registry",
-        name: Some(registry_name(mirror, it)),
+        // What is wrong with a whole listing says whose it is.
+        name: Some(registry_name(mirror, it)).filter(|_| it.tree.is_some() || it.status == Status::Planned),
         version: None,
         tree: it.tree,
         outcome: (it.status, it.bytes, it.reason.clone()),
