@@ -175,3 +175,18 @@ async fn what_is_denied_for_fetching_is_asked_for_on_behalf_of_no_client() {
     assert_eq!(server.get(&resource("Pebble/1.1.0").to_string()).await.status(), 200);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_memory_already_is_denied_too_once_its_name_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    carry(folder.path(), &["Lantern/0.2.0"]);
+    let server = Airlock::quiet(&config(folder.path(), &[], "policy.serve.deny = ['Lantern']")).await;
+    let lantern = resource("Lantern/0.2.0").to_string();
+    for _ in 0..2 {
+        assert_eq!(server.get(&lantern).await.status(), 200, "nobody can tell what it is");
+    }
+    carry(folder.path(), &["General"]);
+    server.mirror.rescan().await;
+    assert_eq!(server.get(&lantern).await.status(), 404);
+    server.stop().await;
+}
