@@ -437,12 +437,15 @@ impl Mirror {
     }
 
     /// Names of the sources for a kind of resources, each with whether it may be asked for what has
-    /// this privacy.
-    pub fn who_is_asked(&self, privacy: &Privacy, kind: Kind) -> Vec<(String, bool)> {
+    /// this privacy. A private registry counts only for what is its own.
+    pub fn who_is_asked(&self, privacy: &Privacy, kind: Kind, uuid: Option<Uuid>) -> Vec<(String, bool)> {
         let may = |source: &dyn Source| privacy.is_public() || !source.is_public();
+        let concerns = |source: &dyn Source| {
+            source.rank() != Rank::Private || uuid.is_some_and(|uuid| source.claims(uuid) == Claim::Yes)
+        };
         self.sources
             .iter()
-            .filter(|source| source.gives(kind))
+            .filter(|source| source.gives(kind) && concerns(source.as_ref()))
             .map(|source| (source.name().to_owned(), may(source.as_ref())))
             .collect()
     }

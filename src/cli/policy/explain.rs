@@ -189,7 +189,7 @@ impl Explained {
                 (Kind::Artifact, name, None, Some(*tree), vec![], packages.into_iter().collect())
             }
         };
-        let asked = mirror.who_is_asked(&privacy, kind).into_iter();
+        let asked = mirror.who_is_asked(&privacy, kind, uuid).into_iter();
         Self {
             kind,
             name,
