@@ -55,7 +55,8 @@ pub struct Settings {
 }
 
 /// A package server: an address, or `[[upstream]]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "kebab-case")]
 pub struct UpstreamSettings {
     /// The address; without a scheme, https.
     pub url: String,
@@ -83,23 +84,6 @@ pub struct UpstreamSettings {
     pub concurrency: Option<usize>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct UpstreamTable {
-    url: String,
-    public: Option<bool>,
-    connect_timeout: Option<Span>,
-    first_byte_timeout: Option<Span>,
-    idle_timeout: Option<Span>,
-    token_file: Option<PathBuf>,
-    token_env: Option<String>,
-    ca_file: Option<PathBuf>,
-    client_certificate: Option<PathBuf>,
-    client_key: Option<PathBuf>,
-    proxy: Option<String>,
-    concurrency: Option<usize>,
-}
-
 impl<'de> Deserialize<'de> for UpstreamSettings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(UpstreamForm)
@@ -121,35 +105,8 @@ impl<'de> Visitor<'de> for UpstreamForm {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<UpstreamSettings, A::Error> {
-        let table = UpstreamTable::deserialize(MapAccessDeserializer::new(table))?;
-        let UpstreamTable {
-            url,
-            public,
-            connect_timeout,
-            first_byte_timeout,
-            idle_timeout,
-            token_file,
-            token_env,
-            ca_file,
-            client_certificate,
-            client_key,
-            proxy,
-            concurrency,
-        } = table;
-        Ok(UpstreamSettings {
-            url,
-            public,
-            connect_timeout,
-            first_byte_timeout,
-            idle_timeout,
-            token_file,
-            token_env,
-            ca_file,
-            client_certificate,
-            client_key,
-            proxy,
-            concurrency,
-        })
+        // Not the trait's: the one that reads a table, made by `remote`.
+        UpstreamSettings::deserialize(MapAccessDeserializer::new(table))
     }
 }
 
