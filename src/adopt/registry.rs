@@ -5,7 +5,7 @@ use super::depot::{MAX_FILE, Task, What};
 use super::folder::{Fault, Folder, open_file, read_small};
 use super::report::{Item, Status};
 use super::seal::{Context, Sealed};
-use crate::julia::{RegistryError, RegistryIndex, RegistryIndexBuilder};
+use crate::julia::{PackedRegistryToml, RegistryError, RegistryIndex, RegistryIndexBuilder, TreeInfoToml};
 use crate::mirror::{Damage, verify_reader};
 use crate::protocol::{RegistryTree, Resource, TreeHash, Uuid};
 use crate::store::{Store, StoreError};
@@ -27,22 +27,6 @@ pub(super) struct FoundRegistry {
     pub(super) order: (usize, PathBuf),
     /// The tree that it was found to be.
     pub(super) registry: Option<RegistryTree>,
-}
-
-/// `Name.toml`
-#[derive(serde::Deserialize)]
-struct PackedToml {
-    uuid: Uuid,
-    #[serde(rename = "git-tree-sha1")]
-    tree: TreeHash,
-    path: String,
-}
-
-/// `.tree_info.toml`
-#[derive(serde::Deserialize)]
-struct TreeInfo {
-    #[serde(rename = "git-tree-sha1")]
-    tree: TreeHash,
 }
 
 /// Judges a registry. What it knows of packages is in `found` also if it is refused: a name is only
@@ -86,7 +70,7 @@ enum Origin {
 }
 
 fn packed(description: &Path) -> Result<(Source, TreeHash), Fault> {
-    let PackedToml { uuid, tree, path } = read_toml(description)?;
+    let PackedRegistryToml { uuid, tree, path } = read_toml(description)?;
     if path.contains('/') {
         return Err(Fault::refused(format!("its tarball {path:?} is not beside its description")));
     }
@@ -108,7 +92,7 @@ fn unpacked(limits: &Limits, path: &Path) -> Result<(Source, TreeHash), Fault> {
     if info.symlink_metadata().is_err() {
         return Err(Fault::refused(format!("it has neither .git nor {TREE_INFO}, so nothing says which tree it is")));
     }
-    let TreeInfo { tree } = read_toml(&info)?;
+    let TreeInfoToml { tree } = read_toml(&info)?;
     Ok((Source::Folder(Folder::list(path, limits, TREE_INFO)?, Origin::FromServer), tree))
 }
 

@@ -2,6 +2,7 @@
 
 use super::check::{Findings, quoted, shell_word};
 use super::server_url::ServerUrl;
+use crate::julia::{PackedRegistryToml, TreeInfoToml};
 use crate::protocol::{GENERAL, Listing, TreeHash, Uuid};
 use fs_err as fs;
 use std::io::{self, Read as _};
@@ -36,22 +37,6 @@ enum Form {
     Broken(&'static str),
 }
 
-/// `Name.toml`
-#[derive(serde::Deserialize)]
-struct PackedToml {
-    uuid: Uuid,
-    #[serde(rename = "git-tree-sha1")]
-    tree: TreeHash,
-    path: String,
-}
-
-/// `.tree_info.toml`
-#[derive(serde::Deserialize)]
-struct TreeInfo {
-    #[serde(rename = "git-tree-sha1")]
-    tree: TreeHash,
-}
-
 /// `Registry.toml`, as far as it matters here.
 #[derive(serde::Deserialize)]
 struct RegistryUuid {
@@ -84,7 +69,7 @@ fn installed(path: &Path) -> Option<Installed> {
 }
 
 fn packed(path: &Path) -> Form {
-    let Ok(PackedToml { uuid, tree, path: tarball }) = read(path) else {
+    let Ok(PackedRegistryToml { uuid, tree, path: tarball }) = read(path) else {
         return Form::Broken("its description cannot be read");
     };
     let beside = !tarball.contains('/') && path.with_file_name(&tarball).is_file();
@@ -98,7 +83,7 @@ fn folder(path: &Path) -> Form {
     }
     let Ok(uuid) = uuid else { return Form::Broken("its Registry.toml cannot be read") };
     match read(&path.join(".tree_info.toml")) {
-        Ok(TreeInfo { tree }) => Form::Unpacked { uuid, tree },
+        Ok(TreeInfoToml { tree }) => Form::Unpacked { uuid, tree },
         Err(_) => Form::Broken("it is neither from a server nor from git, so it is never updated"),
     }
 }

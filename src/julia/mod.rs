@@ -5,6 +5,7 @@
 
 mod artifacts;
 mod compat;
+mod depot;
 mod derived_registry;
 mod error;
 mod files;
@@ -27,6 +28,7 @@ mod versions_toml;
 
 pub use artifacts::{Artifact, ArtifactsToml, Download, Tags};
 pub use compat::{ParseCompatError, parse_compat};
+pub use depot::{PackedRegistryToml, TreeInfoToml};
 pub use derived_registry::{DerivedRegistry, Here, KeptRegistry, RegistryFiles};
 pub use error::{FormatError, Problem};
 pub use files::{FileKind, SniffError};
