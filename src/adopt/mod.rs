@@ -75,7 +75,7 @@ pub enum AdoptError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// It has nothing of a depot.
-    #[error("{} is no depot: it has no registries, packages or artifacts", .0.display())]
+    #[error("{} is no depot: there is no folder registries, packages or artifacts in it", .0.display())]
     NoDepot(PathBuf),
 }
 
