@@ -312,7 +312,8 @@ async fn what_came_of_a_big_file_is_kept_out_of_sight_and_goes_on() {
     copy.fails(&arguments, 1, "NOT complete").await;
     let partial = copy.path("copy/artifact/.rsync-partial").join(big.tree().to_string());
     let kept = fs::metadata(&partial).unwrap().len();
-    assert!(kept > 300_000, "{kept}");
+    // How much of it came before the cut depends on how full the pipes were.
+    assert!(kept > 100_000, "{kept}");
     let airlock = Airlock::quiet(&config(&copy.path("copy"), &[], "")).await;
     assert_eq!(airlock.mirror.rescan().await.1, 0, "it is no damaged resource");
     assert_eq!(airlock.get(&big.to_string()).await.status(), 404);

@@ -12,9 +12,10 @@ use airlock::mirror::{Ask, ListingAnswer, Patience, Refusal};
 use airlock::protocol::{Flavor, Kind, Resource};
 use airlock::sample::{Body, Fault, Gate, SampleUpstream, Site};
 use hosts::{Authority, Guard, ProxyServer, Tls, table};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 fn packages() -> Vec<Resource> {
     let site = Site::sample().unwrap();
@@ -185,7 +186,10 @@ async fn a_listing_that_gets_no_place_is_no_outage_and_keeps_no_other_waiting() 
     download.abort();
 }
 
-/// Where nobody listens.
+/// Where nobody listens: each time another address of the loopback network, so that no other test
+/// is given the port meanwhile.
 fn nowhere() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let host = Ipv4Addr::new(127, 77, 77, NEXT.fetch_add(1, Ordering::Relaxed));
+    std::net::TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
