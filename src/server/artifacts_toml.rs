@@ -48,8 +48,9 @@ fn parse(path: &str) -> Option<(TreeHash, &str)> {
 }
 
 async fn sha256(app: &App, artifact: Resource, client: &Client) -> Result<String, Refusal> {
-    app.mirror().get_whole(&artifact, client).await?;
-    let store = Arc::clone(app.mirror().store());
+    let mirror = app.mirror();
+    mirror.get_whole(&artifact, client).await?;
+    let store = Arc::clone(mirror.store());
     let digest = blocking(move || {
         let mut file = fs_err::File::open(store.path(&artifact))?;
         let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 18]);

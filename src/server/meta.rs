@@ -38,11 +38,12 @@ pub(super) struct RegistryStatus {
 
 /// The published registries.
 pub(super) async fn registry_status(app: &App) -> Result<Vec<RegistryStatus>, Refusal> {
-    let mirror = Arc::clone(app.mirror());
-    let mut registries = blocking(move || served(&mirror)).await??;
+    let mirror = app.mirror();
+    let reader = Arc::clone(&mirror);
+    let mut registries = blocking(move || served(&reader)).await??;
     for registry in &mut registries {
         let resource = Resource::Registry { uuid: registry.uuid, tree: registry.tree };
-        registry.name = app.mirror().name(&resource).map(|name| name.name);
+        registry.name = mirror.name(&resource).map(|name| name.name);
     }
     Ok(registries)
 }
@@ -79,10 +80,11 @@ pub(super) async fn meta(State(app): State<App>) -> Response {
         Ok(registries) => registries,
         Err(refused) => return unreadable(&refused),
     };
-    let sources = app.mirror().sources().into_iter().map(|(source, health)| source_status(source, &health));
+    let mirror = app.mirror();
+    let sources = mirror.sources().into_iter().map(|(source, health)| source_status(source, &health));
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "mode": if app.mirror().is_offline() { "offline" } else { "online" },
+        "mode": if mirror.is_offline() { "offline" } else { "online" },
         "sources": sources.collect::<Vec<_>>(),
         "registries": registries,
         "start_time": app.started(),
@@ -113,7 +115,8 @@ fn source_status(source: &dyn Source, health: &Health) -> serde_json::Value {
 
 /// `/meta/stats`; the first four keys and the counts are `PkgServer`'s.
 pub(super) async fn stats(State(app): State<App>) -> Response {
-    let counters = app.mirror().counters();
+    let mirror = app.mirror();
+    let counters = mirror.counters();
     let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let (hits, fetched, misses) = (get(&counters.hits), get(&counters.fetched), get(&counters.misses));
     let received = get(&counters.received);

@@ -12,6 +12,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
+use std::sync::Arc;
 
 /// Misses on the page, and wishes.
 const SHOWN: usize = 20;
@@ -96,19 +97,20 @@ async fn gather(app: &App, headers: &HeaderMap, asked: Option<String>) -> Result
             .map(|from| (registry.versions.unwrap_or(0), registry.packages.unwrap_or(0), from.to_string())),
         published: registry.published.map_or_else(|| "not recorded here".to_owned(), short),
     });
-    let mirror = std::sync::Arc::clone(app.mirror());
+    let mirror = app.mirror();
+    let reader = Arc::clone(&mirror);
     let (asked, wishes) = blocking(move || {
-        let asked = asked.map(|asked| asked_before(&mirror, &asked)).transpose()?.flatten();
-        Ok::<_, StoreError>((asked, mirror.open_wishes(SHOWN)?))
+        let asked = asked.map(|asked| asked_before(&reader, &asked)).transpose()?.flatten();
+        Ok::<_, StoreError>((asked, reader.open_wishes(SHOWN)?))
     })
     .await??;
     Ok(Front {
         version: env!("CARGO_PKG_VERSION"),
-        mode: if app.mirror().is_offline() { "offline" } else { "online" },
+        mode: if mirror.is_offline() { "offline" } else { "online" },
         url: base_url(app, headers) + app.config().server.prefix.as_deref().unwrap_or_default(),
         registries: registries.collect(),
         counts: counts(app).await?,
-        misses: app.mirror().all_misses().await?.into_iter().take(SHOWN).map(row).collect(),
+        misses: mirror.all_misses().await?.into_iter().take(SHOWN).map(row).collect(),
         asked: asked.map(|it| AskedRow { wish: it.wish.to_string(), recorded: it.recorded, says: it.says }),
         wishes: wishes.iter().map(wish_row).collect(),
     })

@@ -29,7 +29,8 @@ pub(super) async fn respond(app: &App, resource: Resource, request: &request::Pa
         wait: wait(&request.headers),
     };
     let etag = format!("\"{}\"", resource.tree());
-    match app.mirror().get(&resource, &ask).await {
+    let mirror = app.mirror();
+    match mirror.get(&resource, &ask).await {
         Ok(Found::Memory(body)) => hit(request, &etag, body.len() as u64, |part| memory_part(&body, part)),
         Ok(Found::File(Landed { file, size, .. })) => {
             hit(request, &etag, size, |part| Body::from_stream(read(file, part)))
@@ -37,7 +38,7 @@ pub(super) async fn respond(app: &App, resource: Resource, request: &request::Pa
         Ok(Found::Streaming(length, bytes)) => whole(&etag, length, Body::from_stream(bytes)),
         // An empty body would be taken for one of length 0, and that be said.
         Ok(Found::Length(length)) => whole(&etag, length, Body::from_stream(stream::empty::<io::Result<Bytes>>())),
-        Err(refused) => refusal::answer(&resource, app.mirror().name(&resource), &refused),
+        Err(refused) => refusal::answer(&resource, mirror.name(&resource), &refused),
     }
 }
 

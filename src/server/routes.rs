@@ -4,6 +4,7 @@ use super::{artifacts_toml, meta, page, resource, wishes};
 use crate::config::Config;
 use crate::mirror::{ListingAnswer, Mirror};
 use crate::protocol::{Flavor, Resource};
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
@@ -23,23 +24,32 @@ pub struct App(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    mirror: Arc<Mirror>,
-    config: Config,
+    live: ArcSwap<Live>,
     started: jiff::Timestamp,
+}
+
+/// What a reload replaces as a whole.
+#[derive(Debug)]
+struct Live {
+    mirror: Arc<Mirror>,
+    config: Arc<Config>,
 }
 
 impl App {
     /// The server of a mirror.
     pub fn new(mirror: Arc<Mirror>, config: Config) -> Self {
-        Self(Arc::new(Shared { mirror, config, started: jiff::Timestamp::now() }))
+        let live = ArcSwap::from_pointee(Live { mirror, config: Arc::new(config) });
+        Self(Arc::new(Shared { live, started: jiff::Timestamp::now() }))
     }
 
-    pub(super) fn mirror(&self) -> &Arc<Mirror> {
-        &self.0.mirror
+    /// The mirror of now: a handler must ask once, or a reload in between gives it two.
+    pub(super) fn mirror(&self) -> Arc<Mirror> {
+        Arc::clone(&self.0.live.load().mirror)
     }
 
-    pub(super) fn config(&self) -> &Config {
-        &self.0.config
+    /// The configuration of now.
+    pub(super) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.0.live.load().config)
     }
 
     pub(super) fn started(&self) -> jiff::Timestamp {
@@ -126,11 +136,12 @@ async fn registries_conservative(State(app): State<App>, headers: HeaderMap) -> 
 
 async fn listing(app: &App, request: &HeaderMap, flavors: &[Flavor]) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/plain"), (header::CACHE_CONTROL, "no-cache")];
-    match app.mirror().listing(flavors, resource::wait(request)).await {
+    let mirror = app.mirror();
+    match mirror.listing(flavors, resource::wait(request)).await {
         Ok(ListingAnswer::Listing(listing)) => (headers, listing.to_string()).into_response(),
         Ok(ListingAnswer::NoFlavor) => (StatusCode::NOT_FOUND, headers, "no such flavor here\n").into_response(),
         Ok(ListingAnswer::Nothing) => {
-            let line = if app.mirror().is_offline() {
+            let line = if mirror.is_offline() {
                 "this mirror has no registry yet: run `airlock bundle import`, or copy a cache here\n"
             } else {
                 "this mirror has no registry yet: run `airlock prewarm`, or wait for its upstream\n"

@@ -13,7 +13,6 @@ use http::StatusCode;
 use http::header::{self, HeaderMap};
 use serde::Deserialize;
 use serde_json::json;
-use std::sync::Arc;
 
 /// Longest body, in bytes.
 pub(super) const MAX_BODY: usize = 4 << 10;
@@ -92,7 +91,7 @@ impl Asked {
 }
 
 async fn record(app: &App, wish: Wish) -> Result<Answer, Refused> {
-    let mirror = Arc::clone(app.mirror());
+    let mirror = app.mirror();
     let recorded = blocking(move || {
         let answer = look_up(&mirror, wish)?;
         if answer.recorded {
