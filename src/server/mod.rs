@@ -12,7 +12,7 @@ mod resource;
 mod routes;
 mod wishes;
 
-pub use routes::{App, router};
+pub use routes::{App, Reload, router};
 
 use axum::Router;
 use hyper::server::conn::http1;

@@ -10,6 +10,7 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 use std::sync::Arc;
@@ -19,14 +20,18 @@ use std::time::Instant;
 const WISHES: &str = "/request";
 
 /// What every handler sees.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct App(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
     live: ArcSwap<Live>,
+    reload: Option<Reload>,
     started: jiff::Timestamp,
 }
+
+/// Reads the configuration again and puts it into force. Says what changed, or why all stays as it
+/// was.
+pub type Reload = Box<dyn Fn(App) -> BoxFuture<'static, Result<Vec<String>, String>> + Send + Sync>;
 
 /// What a reload replaces as a whole.
 #[derive(Debug)]
@@ -38,8 +43,28 @@ struct Live {
 impl App {
     /// The server of a mirror.
     pub fn new(mirror: Arc<Mirror>, config: Config) -> Self {
+        Self::with_reload(mirror, config, None)
+    }
+
+    /// The same, able to `reload`.
+    pub fn with_reload(mirror: Arc<Mirror>, config: Config, reload: Option<Reload>) -> Self {
         let live = ArcSwap::from_pointee(Live { mirror, config: Arc::new(config) });
-        Self(Arc::new(Shared { live, started: jiff::Timestamp::now() }))
+        Self(Arc::new(Shared { live, reload, started: jiff::Timestamp::now() }))
+    }
+
+    /// Reads the configuration again; `None` where there is no file to read.
+    pub async fn reload(&self) -> Option<Result<Vec<String>, String>> {
+        match &self.0.reload {
+            Some(reload) => Some(reload(self.clone()).await),
+            None => None,
+        }
+    }
+
+    /// Puts another mirror and configuration in the place of those of now, which are returned: the
+    /// old mirror is for the caller to close, when its flights have landed.
+    pub fn replace(&self, mirror: Arc<Mirror>, config: Config) -> (Arc<Mirror>, Arc<Config>) {
+        let old = self.0.live.swap(Arc::new(Live { mirror, config: Arc::new(config) }));
+        (Arc::clone(&old.mirror), Arc::clone(&old.config))
     }
 
     /// The mirror of now: a handler must ask once, or a reload in between gives it two.
