@@ -2,7 +2,7 @@
 //! its own pace; a download that breaks goes on where it broke.
 
 use super::fetch::within;
-use super::flight::{Flight, Landed};
+use super::flight::{Flight, HOLD_BACK, Landed};
 use super::judge::{describe, hash, held_artifacts, judge};
 use super::patience::Patience;
 use super::refusal::Refusal;
@@ -13,15 +13,19 @@ use crate::protocol::Resource;
 use crate::source::{Answer, Fault, Resume, Source, Wanted};
 use crate::store::{Staged, StoreError};
 use crate::tree::{Contents, TreeError};
-use futures_util::stream::StreamExt;
+use futures_util::stream::{self, StreamExt};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// Bytes that may wait for the disk before the source has to.
 const QUEUE: usize = 1 << 20;
+/// How long a small body is waited for before it is streamed like a large one, whose clients get a
+/// byte now and then.
+const SOON: Duration = Duration::from_millis(200);
 /// How often one download may be resumed without coming to its end.
 const RESUMES: u32 = 20;
 
@@ -66,15 +70,40 @@ impl Mirror {
         let answer = answer.ok_or_else(|| Failed::Here(Refusal::Slow(too_late(patience).to_string())))??;
         let staged = staged??;
         fault::point("flight.staged");
-        if !flight.begin(staged.file(), answer.length, 0) {
-            return Err(Fault::Broken("clients already have bytes of another answer".to_owned()).into());
-        }
-        let landed = self.land(flight, (source, wanted), answer, Writer::new(staged), patience).await;
-        if landed.is_err() {
-            flight.abandon();
-        }
+        let landed = match gather(answer).await {
+            Ok(body) if !flight.is_committed() => self.land_small(flight.resource, body, staged).await,
+            Ok(_) => Err(of_another()),
+            Err(answer) if !flight.begin(staged.file(), answer.length, 0) => Err(of_another()),
+            Err(answer) => {
+                let landed = self.land(flight, (source, wanted), answer, Writer::new(staged), patience).await;
+                if landed.is_err() {
+                    flight.abandon();
+                }
+                landed
+            }
+        };
         let from = wanted.origins.address().unwrap_or_else(|| source.name().to_owned());
         landed.map(|landed| Landed { from: Some(from.into()), ..landed })
+    }
+
+    /// A small body: no client may have any of it before it is verified and published, so all of
+    /// that is one step.
+    async fn land_small(&self, resource: Resource, body: Vec<u8>, mut staged: Staged) -> Result<Landed, Failed> {
+        let size = body.len() as u64;
+        self.counters.received.fetch_add(size, Ordering::Relaxed);
+        let (store, limits) = (Arc::clone(&self.store), self.limits.clone());
+        let landed = blocking(move || {
+            staged.write_all(&body)?;
+            fault::point("flight.received");
+            let contents = hash(body.as_slice(), &limits).map_err(|error| tree_fault(&error))?;
+            judge(&resource, &contents).map_err(Fault::Content)?;
+            let (file, artifacts) = (staged.file(), held_artifacts(&resource, &contents));
+            store.publish(staged, &resource, contents.strict, &artifacts)?;
+            Ok::<_, Failed>((Landed { file, size, from: None }, artifacts))
+        });
+        let (landed, artifacts) = landed.await??;
+        self.names.learn_artifacts(&resource, &artifacts);
+        Ok(landed)
     }
 
     async fn land(
@@ -127,8 +156,12 @@ impl Mirror {
         }
         fault::point("flight.received");
         flight.complete();
-        let contents = verification.verdict().await?;
-        Ok((writer.into_staged()?, contents))
+        let mut staged = writer.into_staged()?;
+        // The disk works while the end is being verified.
+        let synced = blocking(move || staged.sync().map(|()| staged));
+        let (contents, staged) = futures_util::future::join(verification.verdict(), synced).await;
+        let contents = contents?;
+        Ok((staged??, contents))
     }
 
     /// Copies one answer to the file: the source, the disk and the verification each at their own
@@ -174,6 +207,35 @@ impl Mirror {
         blocking(move || store.publish(staged, &resource, contents.strict, &artifacts)).await??;
         Ok(Landed { file, size, from: None })
     }
+}
+
+/// The whole of a small body that is there soon; otherwise the answer, with what came of it so far.
+async fn gather(answer: Answer) -> Result<Vec<u8>, Answer> {
+    if answer.start > 0 || answer.length.is_some_and(|length| length > HOLD_BACK) {
+        return Err(answer);
+    }
+    let deadline = Instant::now() + SOON;
+    let (mut chunks, mut size, mut body) = (Vec::new(), 0, answer.body.fuse());
+    let last = loop {
+        match tokio::time::timeout_at(deadline, body.next()).await {
+            Ok(Some(Ok(chunk))) => {
+                size += chunk.len() as u64;
+                chunks.push(chunk);
+                if size > HOLD_BACK {
+                    break None;
+                }
+            }
+            Ok(None) if answer.length.is_none_or(|length| length == size) => return Ok(chunks.concat()),
+            Ok(last) => break last,
+            Err(_late) => break None,
+        }
+    };
+    let so_far = stream::iter(chunks.into_iter().map(Ok).chain(last));
+    Err(Answer { body: so_far.chain(body).boxed(), ..answer })
+}
+
+fn of_another() -> Failed {
+    Fault::Broken("clients already have bytes of another answer".to_owned()).into()
 }
 
 /// A verification under way on a blocking thread.

@@ -191,7 +191,7 @@ impl Store {
         let root = fs::canonicalize(root)?;
         Ok(Self {
             facts: Facts::new(state.join("facts")),
-            publisher: Publisher::start(&root)?,
+            publisher: Publisher::new(&root),
             session,
             root,
             _usage: usage,

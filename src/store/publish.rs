@@ -1,61 +1,82 @@
 //! The one place that makes files visible: sync, rename, sync the folder.
 //!
-//! Publishing is a group commit. Whatever is waiting when the publisher comes round is synced side
-//! by side, renamed, and then each folder is synced once, so that a prewarm of thousands of small
-//! files does not pay for thousands of folder syncs.
+//! Publishing is a group commit. Each file is synced by whoever brings it; then the first who comes
+//! renames all that is waiting and syncs each folder once, while those who come meanwhile gather for
+//! the next turn. A prewarm of thousands of small files does not pay for thousands of folder syncs,
+//! and one file alone does not pay for a thread to hand it to.
 
 use super::{Staged, StoreError};
 use fs_err as fs;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Files after which a commit takes no more in.
 const BATCH: usize = 256;
-/// Threads that sync the files of one commit.
+/// Threads that sync files that are given together.
 const SYNC_THREADS: usize = 64;
 
 #[derive(Debug)]
-pub(super) struct Publisher(mpsc::Sender<Vec<Job>>);
+pub(super) struct Publisher {
+    root: PathBuf,
+    waiting: Mutex<VecDeque<Job>>,
+    /// Held by the one who commits.
+    turn: Mutex<()>,
+}
 
+/// A file that was synced and waits for its names.
 #[derive(Debug)]
 struct Job {
     staged: Staged,
     names: Vec<PathBuf>,
-    done: mpsc::SyncSender<io::Result<()>>,
+    done: Done,
+}
+
+type Done = Arc<OnceLock<io::Result<()>>>;
+
+impl Drop for Job {
+    /// Nobody may wait for ever for one whose commit ended early.
+    fn drop(&mut self) {
+        let _ = self.done.set(Err(io::Error::other("the commit ended early")));
+    }
 }
 
 impl Publisher {
-    /// Starts the thread that commits; it ends when the publisher is dropped.
-    pub(super) fn start(root: &Path) -> io::Result<Self> {
-        let (sender, jobs) = mpsc::channel::<Vec<Job>>();
-        let root = root.to_owned();
-        std::thread::Builder::new().name("publish".into()).spawn(move || {
-            while let Ok(mut batch) = jobs.recv() {
-                while batch.len() < BATCH
-                    && let Ok(more) = jobs.try_recv()
-                {
-                    batch.extend(more);
-                }
-                commit(&root, batch);
-            }
-        })?;
-        Ok(Self(sender))
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned(), waiting: Mutex::default(), turn: Mutex::default() }
     }
 
     /// Returns when the files are under their names for good; those that are given together are
     /// committed together.
-    pub(super) fn publish(&self, files: Vec<(Staged, Vec<PathBuf>)>) -> Vec<Result<(), StoreError>> {
-        let gone = || StoreError::Io(io::Error::other("the publisher has ended"));
-        let job = |(staged, names)| {
-            let (done, result) = mpsc::sync_channel(1);
-            (Job { staged, names, done }, result)
-        };
-        let (jobs, results): (Vec<_>, Vec<_>) = files.into_iter().map(job).unzip();
-        // Should it have ended, the results say so.
-        let _ = self.0.send(jobs);
-        results.into_iter().map(|result| Ok(result.recv().map_err(|_| gone())??)).collect()
+    pub(super) fn publish(&self, mut files: Vec<(Staged, Vec<PathBuf>)>) -> Vec<Result<(), StoreError>> {
+        let synced = sync_files(&mut files);
+        crate::fault::point("publish.synced");
+        let mut all = Vec::with_capacity(files.len());
+        {
+            let mut waiting = lock(&self.waiting);
+            for ((staged, names), synced) in files.into_iter().zip(synced) {
+                let done = Done::default();
+                match synced {
+                    Ok(()) => waiting.push_back(Job { staged, names, done: Arc::clone(&done) }),
+                    Err(error) => _ = done.set(Err(error)),
+                }
+                all.push(done);
+            }
+        }
+        while all.iter().any(|done| done.get().is_none()) {
+            let _turn = lock(&self.turn);
+            if all.iter().any(|done| done.get().is_none()) {
+                let batch: Vec<_> = {
+                    let mut waiting = lock(&self.waiting);
+                    let some = waiting.len().min(BATCH);
+                    waiting.drain(..some).collect()
+                };
+                commit(&self.root, &batch);
+            }
+        }
+        let result = |done: &Done| done.get().map_or_else(|| Err(io::Error::other("it was not committed")), same);
+        all.iter().map(|done| Ok(result(done)?)).collect()
     }
 }
 
@@ -75,35 +96,30 @@ pub(super) fn replace_below(root: &Path, from: &Path, to: &Path) -> io::Result<(
     folders.iter().try_for_each(|folder| sync_folder(folder))
 }
 
-fn commit(root: &Path, batch: Vec<Job>) {
-    let synced = sync_files(&batch);
-    crate::fault::point("publish.synced");
+fn commit(root: &Path, batch: &[Job]) {
     let mut folders = BTreeSet::new();
-    let placed: Vec<_> =
-        batch.iter().zip(synced).map(|(job, synced)| synced.and_then(|()| place(root, job, &mut folders))).collect();
+    let placed: Vec<_> = batch.iter().map(|job| place(root, job, &mut folders)).collect();
     crate::fault::point("publish.renamed");
     let folders = folders.iter().try_for_each(|folder| sync_folder(folder));
-    for (job, placed) in batch.into_iter().zip(placed) {
-        let result = placed.and_then(|()| same(&folders));
-        // Whoever waited may have been cancelled; the file is published all the same.
-        let _ = job.done.send(result);
+    for (job, placed) in batch.iter().zip(placed) {
+        let _ = job.done.set(placed.and_then(|()| same(&folders)));
     }
 }
 
-/// Syncs the files of a commit side by side: a disk does many small syncs at once far faster than
-/// one after the other.
-fn sync_files(batch: &[Job]) -> Vec<io::Result<()>> {
-    if let [only] = batch {
-        return vec![only.staged.file().sync_all()];
+/// Syncs files side by side: a disk does many small syncs at once far faster than one after the
+/// other.
+fn sync_files(files: &mut [(Staged, Vec<PathBuf>)]) -> Vec<io::Result<()>> {
+    if let [(only, _)] = files {
+        return vec![only.sync()];
     }
-    let share = batch.len().div_ceil(SYNC_THREADS);
+    let share = files.len().div_ceil(SYNC_THREADS).max(1);
     std::thread::scope(|scope| {
-        let threads: Vec<_> = batch
-            .chunks(share)
-            .map(|jobs| scope.spawn(|| jobs.iter().map(|job| job.staged.file().sync_all()).collect::<Vec<_>>()))
+        let threads: Vec<_> = files
+            .chunks_mut(share)
+            .map(|files| (files.len(), scope.spawn(|| files.iter_mut().map(|(it, _)| it.sync()).collect::<Vec<_>>())))
             .collect();
-        let panicked = || vec![Err(io::Error::other("a sync thread ended early"))];
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|_| panicked())).collect()
+        let panicked = |count| (0..count).map(|_| Err(io::Error::other("a sync thread ended early"))).collect();
+        threads.into_iter().flat_map(|(count, thread)| thread.join().unwrap_or_else(|_| panicked(count))).collect()
     })
 }
 
@@ -168,6 +184,10 @@ pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         other => other,
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn same(result: &io::Result<()>) -> io::Result<()> {

@@ -27,6 +27,8 @@ pub struct Staged {
     written: u64,
     /// So many of them are on their way to the disk.
     flushed: u64,
+    /// So many of them are on the disk for good.
+    synced: Option<u64>,
 }
 
 impl Session {
@@ -62,7 +64,7 @@ impl Session {
     pub(super) fn stage(&self) -> Result<Staged, StoreError> {
         let path = self.folder.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
         let file = fs::OpenOptions::new().create_new(true).read(true).write(true).open(&path)?.into_parts().0;
-        Ok(Staged { path, file: Arc::new(file), written: 0, flushed: 0 })
+        Ok(Staged { path, file: Arc::new(file), written: 0, flushed: 0, synced: None })
     }
 }
 
@@ -80,6 +82,17 @@ impl Staged {
         if self.written - self.flushed >= FLUSH {
             start_writing_out(&self.file, self.flushed, self.written - self.flushed);
             self.flushed = self.written;
+        }
+        Ok(())
+    }
+
+    /// Returns when all that was written is on the disk. To be called early, beside other work: what
+    /// was synced is not synced again when it is published. A file that could not be synced must
+    /// never be published: a second sync may say that all is well when the bytes are lost.
+    pub fn sync(&mut self) -> io::Result<()> {
+        if self.synced != Some(self.written) {
+            self.file.sync_all()?;
+            self.synced = Some(self.written);
         }
         Ok(())
     }
