@@ -3,6 +3,7 @@
 //! The modules form layers; a lower one never imports a higher one (`ARCHITECTURE.md` has the
 //! table, `tests/it/layers.rs` holds it).
 
+pub mod access;
 pub mod adopt;
 pub mod bundle;
 pub mod check;
@@ -26,5 +27,6 @@ pub mod server;
 pub mod source;
 pub mod status;
 pub mod store;
+pub mod tokens;
 pub mod tree;
 pub mod verify;

@@ -10,6 +10,7 @@ use super::policy::PolicyArgs;
 use super::prewarm::PrewarmArgs;
 use super::registries::RegistriesArgs;
 use super::status::StatusArgs;
+use super::token::TokenArgs;
 use crate::config::{LogFormat, RequestSettings, Settings, Show, UpstreamSettings, ViewSettings};
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -77,6 +78,8 @@ pub(super) enum Command {
     Verify(VerifyArgs),
     /// Make, show and import the bundles that cross the gap, and the keys that sign them
     Bundle(BundleArgs),
+    /// Make, show and revoke the tokens that clients and administrators of a server need
+    Token(TokenArgs),
     /// Examine this host: does its Julia see the package server, and what to do where not
     Doctor(DoctorArgs),
     /// Show the whole way with a sample upstream inside this process, without any network
@@ -264,6 +267,7 @@ impl Command {
             Self::Gc(args) => args.settings(common),
             Self::Verify(args) => Settings { jobs: args.jobs, json: args.json, ..common },
             Self::Bundle(args) => args.settings(common),
+            Self::Token(args) => args.settings(common),
             Self::Doctor(args) => Settings { json: args.json, ..common },
             Self::Demo(args) => Settings { listen: args.listen, ..common },
             Self::Completions { .. } | Self::Man { .. } => common,

@@ -23,6 +23,7 @@ mod request;
 mod serve;
 mod status;
 mod table;
+mod token;
 mod verify;
 
 use crate::closure::InputReport;
@@ -91,6 +92,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Bundle(args) => bundle::run(&config, args),
         Command::Gc(args) => gc::run(&config, args),
         Command::Status(_) => status::run(&config),
+        Command::Token(args) => token::run(&config, args),
         Command::Doctor(args) => block_on(doctor::run(&config, args)),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => completions::man(&folder),

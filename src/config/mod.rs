@@ -4,12 +4,14 @@
 //! both; what they leave open the file decides, and what that leaves open the defaults here.
 //! `airlock.example.toml` shows every key with its default and is held to this by a test.
 
+mod access;
 mod environment;
 mod policy;
 mod secret;
 mod settings;
 mod sources;
 
+pub use access::{Access, AccessSettings, TokenNeed};
 pub use environment::GitEnvironment;
 pub use policy::{About, List, Lists, Policy, Rule, RuleError};
 pub use secret::{Credentials, Secret, SecretError};
@@ -70,6 +72,8 @@ pub struct Config {
     pub limits: Limits,
     /// What must not leak and what must not come in.
     pub policy: Policy,
+    /// Who may have what.
+    pub access: Access,
 }
 
 /// What prewarm takes.
@@ -243,6 +247,7 @@ impl Config {
             view: View::new(flags.view, file.view, offline),
             limits: Limits::new(&file.limits),
             policy: Policy::new(file.policy)?,
+            access: Access::new(file.access)?,
         };
         config.check()
     }

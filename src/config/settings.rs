@@ -1,7 +1,7 @@
 //! Settings as somebody wrote them: the keys of `airlock.toml`, everything optional, nothing
 //! checked but the form.
 
-use super::ConfigError;
+use super::{AccessSettings, ConfigError};
 use bytesize::ByteSize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -52,6 +52,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// `[policy]`
     pub policy: PolicySettings,
+    /// `[access]`
+    pub access: AccessSettings,
 }
 
 /// A package server: an address, or `[[upstream]]`.

@@ -48,9 +48,9 @@ pub(super) async fn examine(findings: &mut Findings, server: Option<&ServerUrl>,
         }
         Ok(Ok(_)) if !server.may_get_token() => {
             let detail = format!(
-                "{shown} is there, but Julia sends tokens only over https or to this machine: it asks {server} without"
+                "Julia does not send the one in {shown}: {server} is plain http on another host, and over plain http tokens go to localhost and 127.0.0.1 only; what needs a token there cannot be had"
             );
-            findings.warning("token", &detail, &[]);
+            findings.warning("token", &detail, &over_https(server));
         }
         Ok(Ok(auth)) => {
             let expired = auth.expires_at.is_some_and(|at| at < now()) && auth.refresh_token.is_none();
@@ -82,18 +82,34 @@ fn read(file: &Path) -> io::Result<String> {
     Ok(text)
 }
 
+fn over_https(server: &ServerUrl) -> Vec<String> {
+    vec![
+        "# Julia sends a token only over https or to this machine; the server must have TLS, then:".to_owned(),
+        format!("export JULIA_PKG_SERVER={}", shell_word(&server.to_string().replacen("http://", "https://", 1))),
+    ]
+}
+
 impl Token {
+    /// Why a server that wants a token gets none, or not the right one: 401 without one or with one that
+    /// is no good, 403 with one that is for other things (RFC 6750, 3.1).
+    pub(super) fn explain(&self, status: u16) -> String {
+        let file = self.file.as_ref().map_or_else(|| "no depot".to_owned(), |file| file.display().to_string());
+        let state = match (&self.secret, self.is_there) {
+            (Some(_), _) if status == 403 => {
+                "the token there was sent and is not accepted for this: its scope is too small"
+            }
+            (Some(_), _) => "the token there was sent and is not accepted: it is wrong, has expired or was revoked",
+            (None, true) => "the file is there, but its token is not sent",
+            (None, false) => "the file is not there",
+        };
+        format!("it wants a token, which Julia takes from {file}: {state}")
+    }
+
     /// What to do when a server asks for one: the lines, of which the first ones are comments.
     pub(super) fn remedy(&self, server: &ServerUrl) -> Vec<String> {
         let Some(file) = &self.file else { return vec!["# set JULIA_DEPOT_PATH to a depot first".to_owned()] };
         if !server.may_get_token() {
-            return vec![
-                "# Julia sends a token only over https or to this machine; put TLS before the server, then:".to_owned(),
-                format!(
-                    "export JULIA_PKG_SERVER={}",
-                    shell_word(&server.to_string().replacen("http://", "https://", 1))
-                ),
-            ];
+            return over_https(server);
         }
         let what = if self.secret.is_some() {
             "this token is not accepted; ask for a new one and put it"

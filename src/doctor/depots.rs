@@ -155,7 +155,7 @@ fn compare(
         }
         None => {
             let detail = format!(
-                "{what}, {uuid}, is not listed by the server: it is never updated, and Julia since 1.8 does not ask the server for its packages"
+                "{what}, {uuid}, is not listed by the server: it is never updated, and Julia since 1.8 does not ask the server for its packages; if it is private there, it is listed only for who sends a token"
             );
             findings.warning(NAME, &detail, &[]);
         }

@@ -73,7 +73,7 @@ pub(super) async fn examine(
     meta(findings, about.ok().as_ref());
     general(findings, &listing);
     for (registry, tarball) in tarballs {
-        say_tarball(findings, registry, &tarball);
+        say_tarball(findings, registry, &tarball, server, token);
     }
     Some(listing)
 }
@@ -161,15 +161,7 @@ fn wrong_status(findings: &mut Findings, answer: &Answer, server: &ServerUrl, to
     let from =
         answer.moved_to(server).map(|host| format!(" after a redirect to {}", quoted(&host))).unwrap_or_default();
     let (what, remedy) = match answer.status {
-        401 | 403 => {
-            let file = token.file.as_ref().map_or_else(|| "no depot".to_owned(), |file| file.display().to_string());
-            let state = match (&token.secret, token.is_there) {
-                (Some(_), _) => "the token there was sent and is not accepted",
-                (None, true) => "the file is there, but its token is not sent",
-                (None, false) => "the file is not there",
-            };
-            (format!("it wants a token, which Julia takes from {file}: {state}"), token.remedy(server))
-        }
+        status @ (401 | 403) => (token.explain(status), token.remedy(server)),
         407 => (
             "the proxy wants a user and a password".to_owned(),
             vec![format!("export no_proxy={}   # ask the server without the proxy", shell_word(server.host()))],
@@ -280,7 +272,7 @@ async fn tarballs(client: &Client, server: &ServerUrl, listing: &Listing) -> Vec
     found
 }
 
-fn say_tarball(findings: &mut Findings, registry: RegistryTree, tarball: &Tarball) {
+fn say_tarball(findings: &mut Findings, registry: RegistryTree, tarball: &Tarball, server: &ServerUrl, token: &Token) {
     const NAME: &str = "tarball";
     let path = Resource::from(registry).to_string();
     let verify = "# on the server: airlock verify, then copy the file again".to_owned();
@@ -297,6 +289,10 @@ fn say_tarball(findings: &mut Findings, registry: RegistryTree, tarball: &Tarbal
         }
         Tarball::Bad(error) => {
             findings.problem(NAME, &format!("{path} is no registry tarball: {}", quoted(error)), &[verify]);
+        }
+        Tarball::Status(status @ (401 | 403)) => {
+            let detail = format!("{path} is listed, but answered {status}: {}", token.explain(*status));
+            findings.problem(NAME, &detail, &token.remedy(server));
         }
         Tarball::Status(status) => {
             findings.problem(

@@ -4,10 +4,11 @@
 //! one flight per resource (`flight.rs`, driven by `fetch.rs`), which ends with the places that
 //! registries and packages name (`fallback.rs`, `origins.rs`), a memory of what failed lately
 //! (`memory.rs`), the task that follows the registries (`registries.rs`, `private.rs`), the names of
-//! things for people (`names.rs`), the registries that list only what is here (`view.rs`), the ledger of misses
+//! things for people (`names.rs`), whose they are (`belonging.rs`), the registries that list only what is here (`view.rs`), the ledger of misses
 //! (`misses.rs`), and what becomes of wishes (`wishes.rs`).
 
 mod artifacts;
+mod belonging;
 mod body;
 mod fallback;
 mod fetch;
@@ -83,6 +84,7 @@ pub struct Mirror {
     names: names::Names,
     policy: Policy,
     known: policy::Known,
+    belonging: belonging::Belonging,
     origins: origins::Known,
     fallback: crate::config::Fallback,
     misses: misses::Pending,
@@ -183,6 +185,7 @@ impl Mirror {
             names: names::Names::default(),
             policy: Policy::new(config.policy.clone()),
             known: policy::Known::default(),
+            belonging: belonging::Belonging::default(),
             origins: origins::Known::default(),
             fallback: config.fallback,
             misses: misses::Pending::default(),

@@ -71,7 +71,13 @@ impl fmt::Display for WishState {
 impl Mirror {
     /// The packages of the registries that are loaded by now.
     pub fn packages_by_name(&self) -> Result<PackagesByName, StoreError> {
-        let registries = self.registries();
+        self.packages_by_name_in(|_| true)
+    }
+
+    /// The same, of those registries only that `shown` accepts: as if there were no others.
+    pub fn packages_by_name_in(&self, shown: impl Fn(Uuid) -> bool) -> Result<PackagesByName, StoreError> {
+        let mut registries = self.registries();
+        registries.retain(|registry| shown(registry.registry_uuid()));
         let mut packages = HashMap::<Box<str>, Vec<_>>::new();
         for (position, registry) in registries.iter().enumerate() {
             for (uuid, name) in registry.packages() {
@@ -85,10 +91,20 @@ impl Mirror {
 
     /// The wishes that are not fulfilled, at most `most`, the one asked for last first. Blocks.
     pub fn open_wishes(&self, most: usize) -> Result<Vec<RecordedWish>, StoreError> {
-        let packages = self.packages_by_name()?;
+        self.open_wishes_in(&self.packages_by_name()?, |_| true, most)
+    }
+
+    /// The same, of those wishes only that `shown` accepts, looked up among some packages.
+    pub fn open_wishes_in(
+        &self,
+        packages: &PackagesByName,
+        shown: impl Fn(&Wish) -> bool,
+        most: usize,
+    ) -> Result<Vec<RecordedWish>, StoreError> {
         let is_open =
             |known: &RecordedWish| matches!(packages.status(&known.wish).state, WishState::Known | WishState::Unknown);
-        Ok(self.store.wishes()?.into_iter().filter(is_open).take(most).collect())
+        let shown = |known: &RecordedWish| shown(&known.wish) && is_open(known);
+        Ok(self.store.wishes()?.into_iter().filter(shown).take(most).collect())
     }
 }
 
@@ -96,6 +112,11 @@ impl PackagesByName {
     /// Whether there is no registry to look anything up in.
     pub fn is_empty(&self) -> bool {
         self.registries.is_empty()
+    }
+
+    /// Whether a registry has a package of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.packages.contains_key(name)
     }
 
     /// Looks a wish up. Looks into the cache directory too, so it blocks.

@@ -88,7 +88,7 @@ impl Registry {
 
 impl Rule {
     /// Whether it is about this registry.
-    pub(super) fn is_registry(&self, registry: &Registry) -> bool {
+    pub fn is_registry(&self, registry: &Registry) -> bool {
         match &self.about {
             About::Registry(uuid) => *uuid == registry.uuid,
             About::RegistryName(pattern) => registry.name.as_ref().is_some_and(|name| pattern.matches(name)),

@@ -1,9 +1,9 @@
 //! `/artifact/<tree>/<name>`: an `Artifacts.toml` that names an artifact here, as `PkgServer` makes
 //! it (`dynamic.jl`), for packagers who want to point at a mirror.
 
-use super::refusal;
 use super::resource::client;
 use super::routes::App;
+use super::{access, refusal};
 use crate::mirror::{Refusal, blocking};
 use crate::protocol::{Resource, TreeHash};
 use crate::store::Client;
@@ -26,7 +26,10 @@ pub(super) async fn respond(State(app): State<App>, request: Request) -> Respons
     };
     let artifact = Resource::Artifact { tree };
     match sha256(&app, artifact, &client(request.headers())).await {
-        Err(refused) => refusal::answer(&artifact, app.mirror().name(&artifact), &refused),
+        Err(refused) => {
+            let name = access::name_for(&app, request.extensions(), &app.mirror(), &artifact);
+            refusal::answer(&artifact, name, &refused)
+        }
         Ok(sha256) => {
             let url = format!("{}{artifact}", base_url(&app, request.headers()));
             let headers = [
@@ -40,7 +43,7 @@ pub(super) async fn respond(State(app): State<App>, request: Request) -> Respons
 
 /// The raw path, so that percent-encoding is no way around the one parser of resources. A name is
 /// what a bare TOML key may be.
-fn parse(path: &str) -> Option<(TreeHash, &str)> {
+pub(super) fn parse(path: &str) -> Option<(TreeHash, &str)> {
     let (artifact, name) = path.rsplit_once('/')?;
     let Ok(Resource::Artifact { tree }) = artifact.parse() else { return None };
     let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));

@@ -1,11 +1,12 @@
 //! What the server says of itself, for machines: `/meta`, `/meta/stats`, `/meta/misses`, `/health`.
 
+use super::access::Caller;
 use super::refusal;
 use super::routes::App;
 use crate::mirror::{Health, Mirror, Refusal, Served, blocking};
 use crate::protocol::{Flavor, Kind, RegistryTree, Resource, TreeHash, Uuid};
-use crate::source::Source;
-use crate::store::StoreError;
+use crate::source::{Rank, Source};
+use crate::store::{Miss, StoreError};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -36,14 +37,17 @@ pub(super) struct RegistryStatus {
     pub(super) versions: Option<usize>,
 }
 
-/// The published registries.
-pub(super) async fn registry_status(app: &App) -> Result<Vec<RegistryStatus>, Refusal> {
+/// The published registries that somebody may see.
+pub(super) async fn registry_status(app: &App, caller: &Caller) -> Result<Vec<RegistryStatus>, Refusal> {
     let mirror = app.mirror();
     let reader = Arc::clone(&mirror);
-    let mut registries = blocking(move || served(&reader)).await??;
-    for registry in &mut registries {
+    let mut registries = Vec::new();
+    for mut registry in blocking(move || served(&reader)).await?? {
         let resource = Resource::Registry { uuid: registry.uuid, tree: registry.tree };
-        registry.name = mirror.name(&resource).map(|name| name.name);
+        if caller.sees(app, &mirror, &resource).await {
+            registry.name = mirror.name(&resource).map(|name| name.name);
+            registries.push(registry);
+        }
     }
     Ok(registries)
 }
@@ -75,13 +79,19 @@ fn served(mirror: &Mirror) -> Result<Vec<RegistryStatus>, StoreError> {
 }
 
 /// `/meta`
-pub(super) async fn meta(State(app): State<App>) -> Response {
-    let registries = match registry_status(&app).await {
+pub(super) async fn meta(State(app): State<App>, caller: Caller) -> Response {
+    let registries = match registry_status(&app, &caller).await {
         Ok(registries) => registries,
         Err(refused) => return unreadable(&refused),
     };
     let mirror = app.mirror();
-    let sources = mirror.sources().into_iter().map(|(source, health)| source_status(source, &health));
+    // The address of a private registry is for those who may see all, and so is what an error names.
+    let is_full = caller.sight(&app.config()).is_full();
+    let sources = mirror.sources().into_iter().filter(|(source, _)| is_full || source.rank() != Rank::Private);
+    let sources = sources.map(|(source, mut health)| {
+        health.last_error = health.last_error.filter(|_| is_full);
+        source_status(source, &health)
+    });
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "mode": if mirror.is_offline() { "offline" } else { "online" },
@@ -147,17 +157,37 @@ pub(super) async fn counts(app: &App) -> Result<[usize; 3], Refusal> {
 }
 
 /// `/meta/misses`
-pub(super) async fn misses(State(app): State<App>) -> Response {
-    match app.mirror().all_misses().await {
-        Ok(mut misses) => {
-            // Where this mirror looked is not for every client to read.
-            for miss in &mut misses {
-                miss.detail = None;
-            }
-            Json(json!({ "misses": misses })).into_response()
-        }
+pub(super) async fn misses(State(app): State<App>, caller: Caller) -> Response {
+    match misses_for(&app, &caller).await {
+        Ok(misses) => Json(json!({ "misses": misses })).into_response(),
         Err(refused) => unreadable(&refused),
     }
+}
+
+/// The misses that somebody may see, the last seen first.
+pub(super) async fn misses_for(app: &App, caller: &Caller) -> Result<Vec<Miss>, Refusal> {
+    let (mirror, config, caller) = (app.mirror(), app.config(), caller.clone());
+    let mut misses = mirror.all_misses().await?;
+    // Where this mirror looked is not for every client to read.
+    for miss in &mut misses {
+        miss.detail = None;
+    }
+    if caller.sight(&config).is_full() {
+        return Ok(misses);
+    }
+    mirror.know_names().await;
+    let seen = blocking(move || {
+        let sight = caller.sight(&config);
+        misses.retain_mut(|miss| {
+            let subject = mirror.subject(&miss.resource);
+            if !sight.sees_names_of(&subject) {
+                (miss.name, miss.version) = (None, None);
+            }
+            sight.sees(&subject)
+        });
+        misses
+    });
+    Ok(seen.await?)
 }
 
 /// `/health`: 200 while the cache directory can be read.

@@ -3,6 +3,8 @@
 //! HTTP/1 only, as Julia's clients speak it. Connections are driven by hyper itself rather than by
 //! `axum::serve`, which sets no time-out for a request's head.
 
+mod access;
+mod admin;
 mod artifacts_toml;
 mod meta;
 mod page;
@@ -12,6 +14,7 @@ mod resource;
 mod routes;
 mod wishes;
 
+pub use access::Caller;
 pub use routes::{App, Reload, router};
 
 use axum::Router;

@@ -1,10 +1,12 @@
 //! The page at `/`: what this is, the line to set, the form to ask for a package, the registries,
 //! the last misses. Plain HTML without any other file, so that it works where nothing else does.
 
+use super::access::Caller;
 use super::artifacts_toml::base_url;
-use super::meta::{counts, registry_status};
+use super::meta::{counts, misses_for, registry_status};
 use super::routes::App;
-use super::wishes::asked_before;
+use super::wishes::{asked_before, packages_for};
+use crate::exchange::Wish;
 use crate::mirror::{Name, Refusal, blocking};
 use crate::store::{Miss, RecordedWish, StoreError};
 use askama::Template;
@@ -67,12 +69,13 @@ struct MissRow {
 /// `/`
 pub(super) async fn front(
     State(app): State<App>,
+    caller: Caller,
     query: Result<Query<Asked>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
     // An address that makes no sense shows the page all the same.
     let asked = query.ok().and_then(|Query(query)| query.asked);
-    let page = match gather(&app, &headers, asked).await {
+    let page = match gather(&app, &caller, &headers, asked).await {
         Ok(page) => page.render(),
         Err(refused) => {
             tracing::error!("the page: {refused}");
@@ -88,8 +91,8 @@ pub(super) async fn front(
     }
 }
 
-async fn gather(app: &App, headers: &HeaderMap, asked: Option<String>) -> Result<Front, Refusal> {
-    let registries = registry_status(app).await?.into_iter().map(|registry| RegistryRow {
+async fn gather(app: &App, caller: &Caller, headers: &HeaderMap, asked: Option<String>) -> Result<Front, Refusal> {
+    let registries = registry_status(app, caller).await?.into_iter().map(|registry| RegistryRow {
         name: registry.name.unwrap_or_else(|| registry.uuid.to_string()),
         tree: registry.tree.to_string(),
         derived: registry
@@ -98,10 +101,14 @@ async fn gather(app: &App, headers: &HeaderMap, asked: Option<String>) -> Result
         published: registry.published.map_or_else(|| "not recorded here".to_owned(), short),
     });
     let mirror = app.mirror();
-    let reader = Arc::clone(&mirror);
+    let (reader, config, who) = (Arc::clone(&mirror), app.config(), caller.clone());
     let (asked, wishes) = blocking(move || {
-        let asked = asked.map(|asked| asked_before(&reader, &asked)).transpose()?.flatten();
-        Ok::<_, StoreError>((asked, reader.open_wishes(SHOWN)?))
+        let sight = who.sight(&config);
+        let packages = packages_for(&reader, &sight)?;
+        let asked = asked.map(|asked| asked_before(&reader, &packages, &sight, &asked)).transpose()?.flatten();
+        // Who wished for what nobody may know of wished for something private, perhaps.
+        let shown = |wish: &Wish| sight.is_full() || packages.has(&wish.name);
+        Ok::<_, StoreError>((asked, reader.open_wishes_in(&packages, shown, SHOWN)?))
     })
     .await??;
     Ok(Front {
@@ -110,7 +117,7 @@ async fn gather(app: &App, headers: &HeaderMap, asked: Option<String>) -> Result
         url: base_url(app, headers) + app.config().server.prefix.as_deref().unwrap_or_default(),
         registries: registries.collect(),
         counts: counts(app).await?,
-        misses: mirror.all_misses().await?.into_iter().take(SHOWN).map(row).collect(),
+        misses: misses_for(app, caller).await?.into_iter().take(SHOWN).map(row).collect(),
         asked: asked.map(|it| AskedRow { wish: it.wish.to_string(), recorded: it.recorded, says: it.says }),
         wishes: wishes.iter().map(wish_row).collect(),
     })

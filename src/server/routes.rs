@@ -1,9 +1,11 @@
 //! Which path leads where.
 
-use super::{artifacts_toml, meta, page, resource, wishes};
+use super::access::{self, Caller};
+use super::{admin, artifacts_toml, meta, page, resource, wishes};
 use crate::config::Config;
 use crate::mirror::{ListingAnswer, Mirror};
 use crate::protocol::{Flavor, Resource};
+use crate::tokens::LiveTokens;
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -27,6 +29,7 @@ struct Shared {
     live: ArcSwap<Live>,
     reload: Option<Reload>,
     started: jiff::Timestamp,
+    tokens: Arc<LiveTokens>,
 }
 
 /// Reads the configuration again and puts it into force. Says what changed, or why all stays as it
@@ -49,7 +52,7 @@ impl App {
     /// The same, able to `reload`.
     pub fn with_reload(mirror: Arc<Mirror>, config: Config, reload: Option<Reload>) -> Self {
         let live = ArcSwap::from_pointee(Live { mirror, config: Arc::new(config) });
-        Self(Arc::new(Shared { live, reload, started: jiff::Timestamp::now() }))
+        Self(Arc::new(Shared { live, reload, started: jiff::Timestamp::now(), tokens: Arc::default() }))
     }
 
     /// Reads the configuration again; `None` where there is no file to read.
@@ -77,6 +80,10 @@ impl App {
         Arc::clone(&self.0.live.load().config)
     }
 
+    pub(super) fn tokens(&self) -> &Arc<LiveTokens> {
+        &self.0.tokens
+    }
+
     pub(super) fn started(&self) -> jiff::Timestamp {
         self.0.started
     }
@@ -97,8 +104,9 @@ pub fn router(app: &App) -> Router {
         .route("/meta/misses", get(meta::misses))
         .route("/health", get(meta::health))
         .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
+        .merge(admin::routes())
         .fallback(fallback)
-        .layer(middleware::from_fn(only_get_and_head))
+        .layer(middleware::from_fn_with_state(app.clone(), only_get_and_head))
         .layer(middleware::from_fn(log))
         .with_state(app.clone());
     match &app.config().server.prefix {
@@ -115,9 +123,11 @@ async fn fallback(State(app): State<App>, request: Request) -> Response {
     }
 }
 
-async fn only_get_and_head(request: Request, next: Next) -> Response {
-    if matches!(*request.method(), Method::GET | Method::HEAD) || request.uri().path() == WISHES {
-        return next.run(request).await;
+/// Then the guard, here and in no layer of its own: each layer costs every hit something.
+async fn only_get_and_head(State(app): State<App>, request: Request, next: Next) -> Response {
+    let (method, path) = (request.method(), request.uri().path());
+    if matches!(*method, Method::GET | Method::HEAD) || path == WISHES || admin::takes(method, path) {
+        return access::guard(&app, request, next).await;
     }
     (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], "only GET and HEAD\n").into_response()
 }
@@ -136,7 +146,7 @@ async fn log(request: Request, next: Next) -> Response {
 
 /// `/registries`: the flavor is chosen as `PkgServer` does (`handle_request`), but answered here
 /// and now, without a redirect.
-async fn registries(State(app): State<App>, headers: HeaderMap) -> Response {
+async fn registries(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Response {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(julia) = text("julia-version") {
         app.mirror().saw_julia(julia);
@@ -148,22 +158,25 @@ async fn registries(State(app): State<App>, headers: HeaderMap) -> Response {
     } else {
         [Flavor::Conservative, Flavor::Plain, Flavor::Eager]
     };
-    listing(&app, &headers, &flavors).await
+    listing(&app, &caller, &headers, &flavors).await
 }
 
-async fn registries_eager(State(app): State<App>, headers: HeaderMap) -> Response {
-    listing(&app, &headers, &[Flavor::Eager]).await
+async fn registries_eager(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Response {
+    listing(&app, &caller, &headers, &[Flavor::Eager]).await
 }
 
-async fn registries_conservative(State(app): State<App>, headers: HeaderMap) -> Response {
-    listing(&app, &headers, &[Flavor::Conservative]).await
+async fn registries_conservative(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Response {
+    listing(&app, &caller, &headers, &[Flavor::Conservative]).await
 }
 
-async fn listing(app: &App, request: &HeaderMap, flavors: &[Flavor]) -> Response {
+async fn listing(app: &App, caller: &Caller, request: &HeaderMap, flavors: &[Flavor]) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/plain"), (header::CACHE_CONTROL, "no-cache")];
     let mirror = app.mirror();
     match mirror.listing(flavors, resource::wait(request)).await {
-        Ok(ListingAnswer::Listing(listing)) => (headers, listing.to_string()).into_response(),
+        Ok(ListingAnswer::Listing(listing)) => match access::listing_for(app, caller, &mirror, listing).await {
+            Ok(listing) => (headers, listing.to_string()).into_response(),
+            Err(refused) => refused,
+        },
         Ok(ListingAnswer::NoFlavor) => (StatusCode::NOT_FOUND, headers, "no such flavor here\n").into_response(),
         Ok(ListingAnswer::Nothing) => {
             let line = if mirror.is_offline() {

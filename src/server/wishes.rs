@@ -1,9 +1,12 @@
 //! `POST /request`: somebody asks for a package by name. The one route that writes, so it takes
 //! little, from this server's own page or from scripts, and from no other site.
 
+use super::access::Caller;
 use super::routes::App;
+use crate::access::Sight;
 use crate::exchange::{Wish, WishError};
-use crate::mirror::{WishState, WishStatus, blocking};
+use crate::mirror::{Mirror, PackagesByName, WishState, WishStatus, blocking};
+use crate::protocol::{Resource, TreeHash};
 use crate::store::StoreError;
 use axum::Json;
 use axum::extract::rejection::FormRejection;
@@ -73,11 +76,12 @@ async fn take(app: &App, request: Request) -> Result<Answer, Refused> {
         let says = "a page of another site may not ask for packages here; if this is the right site, its proxy must pass the Host header on, or server.url must be set";
         return Err(Refused(StatusCode::FORBIDDEN, says.to_owned()));
     }
+    let caller = Caller::of(request.extensions());
     let in_time = tokio::time::timeout(app.config().server.header_timeout, Form::<Asked>::from_request(request, &()));
     let late = |_| Refused(StatusCode::REQUEST_TIMEOUT, "the form did not arrive in time".to_owned());
     let Form(asked) = in_time.await.map_err(late)?.map_err(|rejection| malformed(&rejection))?;
     let wish = asked.wish().map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))?;
-    record(app, wish).await
+    record(app, &caller, wish).await
 }
 
 impl Asked {
@@ -90,10 +94,10 @@ impl Asked {
     }
 }
 
-async fn record(app: &App, wish: Wish) -> Result<Answer, Refused> {
-    let mirror = app.mirror();
+async fn record(app: &App, caller: &Caller, wish: Wish) -> Result<Answer, Refused> {
+    let (mirror, config, caller) = (app.mirror(), app.config(), caller.clone());
     let recorded = blocking(move || {
-        let answer = look_up(&mirror, wish)?;
+        let answer = look_up(&packages_for(&mirror, &caller.sight(&config))?, wish);
         if answer.recorded {
             mirror.store().add_wishes(std::slice::from_ref(&answer.wish))?;
         }
@@ -105,22 +109,37 @@ async fn record(app: &App, wish: Wish) -> Result<Answer, Refused> {
     Ok(answer)
 }
 
-/// Looks a wish up in the registries that are loaded. Blocks.
-fn look_up(mirror: &crate::mirror::Mirror, wish: Wish) -> Result<Answer, StoreError> {
-    let packages = mirror.packages_by_name()?;
+/// The packages of the registries that are loaded and that somebody may see. Blocks.
+pub(super) fn packages_for(mirror: &Mirror, sight: &Sight) -> Result<PackagesByName, StoreError> {
+    // Of a registry any tree will do.
+    let registry = |uuid| mirror.subject(&Resource::Registry { uuid, tree: TreeHash::EMPTY });
+    mirror.packages_by_name_in(|uuid| sight.is_full() || sight.sees(&registry(uuid)))
+}
+
+/// Looks a wish up. Blocks.
+fn look_up(packages: &PackagesByName, wish: Wish) -> Answer {
     let status = packages.status(&wish);
     let says = packages.explain(&wish, &status);
     let near = if status.registry.is_none() { packages.near(&wish.name) } else { Vec::new() };
     let recorded = status.state != WishState::Julia;
-    Ok(Answer { wish, status, says, recorded, near })
+    Answer { wish, status, says, recorded, near }
 }
 
 /// What the page says of a wish in its address: nothing if it is none. Anybody may have written
-/// that address, so whether it was recorded is looked up. Blocks.
-pub(super) fn asked_before(mirror: &crate::mirror::Mirror, asked: &str) -> Result<Option<Answer>, StoreError> {
+/// that address, so whether it was recorded is looked up; unless that would tell who may not see all
+/// whether others asked for a name that may be private. Blocks.
+pub(super) fn asked_before(
+    mirror: &Mirror,
+    packages: &PackagesByName,
+    sight: &Sight,
+    asked: &str,
+) -> Result<Option<Answer>, StoreError> {
     let Ok(wish) = asked.parse::<Wish>() else { return Ok(None) };
-    let recorded = mirror.store().wishes()?.iter().any(|known| known.wish == wish);
-    Ok(Some(Answer { recorded, ..look_up(mirror, wish)? }))
+    let is_known = sight.is_full() || packages.has(&wish.name);
+    let answer = look_up(packages, wish);
+    let is_on_list = || Ok::<_, StoreError>(mirror.store().wishes()?.iter().any(|known| known.wish == answer.wish));
+    let recorded = if is_known { is_on_list()? } else { answer.recorded };
+    Ok(Some(Answer { recorded, ..answer }))
 }
 
 fn malformed(rejection: &FormRejection) -> Refused {
@@ -144,7 +163,7 @@ fn refused(error: &StoreError) -> Refused {
 }
 
 /// Whether no browser says that another site's page sent this. Scripts say nothing of the kind.
-fn is_from_here(app: &App, headers: &HeaderMap) -> bool {
+pub(super) fn is_from_here(app: &App, headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if text("sec-fetch-site").is_some_and(|site| site.eq_ignore_ascii_case("cross-site")) {
         return false;

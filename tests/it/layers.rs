@@ -15,8 +15,10 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("git", 1, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow"]),
     ("store", 2, &["axum", "reqwest", "hyper", "clap", "anyhow", "std::net"]),
     ("source", 2, &["axum", "clap", "anyhow", "fs_err", "std::fs"]),
+    ("access", 2, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow", "fs_err", "std::fs", "std::net"]),
     ("policy", 2, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow", "fs_err", "std::fs", "std::net"]),
     ("resolve", 2, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow", "fs_err", "std::fs", "std::net"]),
+    ("tokens", 3, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow", "std::net"]),
     ("mirror", 3, &["axum", "reqwest", "hyper", "clap", "anyhow"]),
     ("server", 4, &["reqwest", "clap", "anyhow"]),
     ("closure", 4, &["axum", "reqwest", "clap", "anyhow", "tokio"]),
@@ -34,7 +36,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
 ];
 
 /// Imports within one layer that are meant.
-const SIDEWAYS: &[(&str, &str)] = &[("bundle", "prewarm")];
+const SIDEWAYS: &[(&str, &str)] = &[("bundle", "prewarm"), ("access", "policy")];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
