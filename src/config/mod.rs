@@ -4,6 +4,7 @@
 //! both; what they leave open the file decides, and what that leaves open the defaults here.
 //! `airlock.example.toml` shows every key with its default and is held to this by a test.
 
+mod changes;
 mod environment;
 mod policy;
 mod secret;
@@ -70,10 +71,12 @@ pub struct Config {
     pub limits: Limits,
     /// What must not leak and what must not come in.
     pub policy: Policy,
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
 }
 
 /// What prewarm takes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Prewarm {
     /// Triplets, `host` or `all`.
@@ -93,7 +96,7 @@ pub struct Prewarm {
 }
 
 /// How bundles are made, and which are trusted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundle {
     /// Whom they are for, if somebody said.
     pub destination: Option<String>,
@@ -106,7 +109,7 @@ pub struct Bundle {
 }
 
 /// Bounds of the HTTP server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Longest wait for a request's head.
     pub header_timeout: Duration,
@@ -123,7 +126,7 @@ pub struct Server {
 }
 
 /// Bounds of the mirror.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
     /// Longest wait for a connection to an upstream.
     pub connect_timeout: Duration,
@@ -145,7 +148,7 @@ pub struct Mirror {
 }
 
 /// What of the registries clients see.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// All, or only what is here.
     pub show: Show,
@@ -155,7 +158,7 @@ pub struct View {
 }
 
 /// Bounds of a tarball: generous, against bombs only.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Entries.
     pub entries: u64,
@@ -243,6 +246,7 @@ impl Config {
             view: View::new(flags.view, file.view, offline),
             limits: Limits::new(&file.limits),
             policy: Policy::new(file.policy)?,
+            file: None,
         };
         config.check()
     }
