@@ -19,8 +19,10 @@ mod policy;
 mod prewarm;
 mod progress;
 mod registries;
+mod reload;
 mod request;
 mod serve;
+mod service;
 mod status;
 mod table;
 mod token;
@@ -39,6 +41,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::Registry;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +80,14 @@ pub fn main() -> ExitCode {
 
 fn run(args: Args) -> anyhow::Result<Outcome> {
     let (config_file, log_level, settings, command) = args.split();
-    let config = configure(config_file.as_deref(), settings)?;
-    let of_file = config.log_level.map(level_filter);
-    start_log(config.log, log_level.or(of_file).unwrap_or_else(|| command.default_log_level()))?;
+    let config = configure(config_file.as_deref(), settings.clone())?;
+    let level = log_level.unwrap_or_else(|| level_of(&config, &command));
+    let log = start_log(config.log, level)?;
     match command {
-        Command::Serve(_) => block_on(serve::run(&config)),
+        Command::Serve(_) => {
+            let log = log_level.is_none().then_some(log);
+            block_on(serve::run(&config, reload::Origin { file: config_file, flags: settings, log }))
+        }
         Command::Prewarm(args) => block_on(prewarm::run(&config, args)),
         Command::Adopt(args) => adopt::run(&config, &args),
         Command::Demo(args) => block_on(demo::run(config, args.exit, args.upstream_only)),
@@ -100,12 +108,15 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
 }
 
 fn configure(file: Option<&Path>, flags: Settings) -> Result<Config, ConfigError> {
-    let file = match file {
-        Some(file) => Settings::read(file)?,
-        None if Path::new(DEFAULT_FILE).exists() => Settings::read(Path::new(DEFAULT_FILE))?,
-        None => Settings::default(),
-    };
-    Config::new(flags, file)
+    let default = Path::new(DEFAULT_FILE);
+    let file = file.or_else(|| default.exists().then_some(default));
+    let settings = file.map(Settings::read).transpose()?.unwrap_or_default();
+    Ok(Config { file: file.map(Path::to_owned), ..Config::new(flags, settings)? })
+}
+
+/// How much is logged where no flag says.
+fn level_of(config: &Config, command: &Command) -> LevelFilter {
+    config.log_level.map_or_else(|| command.default_log_level(), level_filter)
 }
 
 const fn level_filter(level: LogLevel) -> LevelFilter {
@@ -119,13 +130,19 @@ const fn level_filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-fn start_log(format: LogFormat, level: LevelFilter) -> anyhow::Result<()> {
-    let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).with_target(false);
-    let started = match format {
-        LogFormat::Text => builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+/// How much is logged, to be changed while it is.
+type LogLevelHandle = tracing_subscriber::reload::Handle<LevelFilter, Registry>;
+
+fn start_log(format: LogFormat, level: LevelFilter) -> anyhow::Result<LogLevelHandle> {
+    let (level, handle) = tracing_subscriber::reload::Layer::new(level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
+    let started = tracing_subscriber::registry().with(level).with(lines).try_init();
+    started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))?;
+    Ok(handle)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -1,24 +1,21 @@
 //! `airlock serve`.
 
-use super::{Outcome, open_store, sources};
+use super::reload::{Origin, Retired, parts, reload};
+use super::{Outcome, open_store, service};
 use crate::config::Config;
-use crate::julia::Platforms;
 use crate::mirror::Mirror;
 use crate::protocol::Flavor;
 use crate::server::{self, App};
 use anyhow::Context as _;
-use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
+pub(super) async fn run(config: &Config, origin: Origin) -> anyhow::Result<Outcome> {
     // The port first: a second server on one cache must fail before it touches anything.
     let listener = listen(config).await?;
-    // A typing error is told now, not when the view is made.
-    let platforms = config.view.platforms.iter().flatten().map(|platform| platform.parse::<Platforms>());
-    platforms.collect::<Result<Platforms, _>>().context("view.platform")?;
-    let (store, sources) = (open_store(config)?, sources(config)?);
+    let sources = parts(config)?;
+    let store = open_store(config)?;
     let address = listener.local_addr()?;
     let cache = store.root().display().to_string();
     // Before anybody is told that it serves: until then a SIGHUP would end the process.
@@ -34,16 +31,20 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
     }
     // After that line, so that what its tasks log comes later.
     let mirror = Mirror::start(store, sources, config);
-    let rescans = rescan_on_hangup(hangup, &mirror);
-    server::serve(
-        listener,
-        App::new(Arc::clone(&mirror), config.clone()),
-        stop.cancelled_owned(),
-        hurry.cancelled_owned(),
-    )
-    .await;
-    rescans.abort();
-    mirror.close().await;
+    let retired = Retired::default();
+    let app = App::with_reload(mirror, config.clone(), Some(reload(origin, retired.clone())));
+    let reloads = tokio::spawn(reload_on_hangup(hangup, app.clone()));
+    let watchdog = tokio::spawn(service::watchdog(app.clone()));
+    service::ready(&app, None);
+    let stop = async move {
+        stop.cancelled_owned().await;
+        service::stopping();
+    };
+    server::serve(listener, app.clone(), stop, hurry.cancelled_owned()).await;
+    reloads.abort();
+    watchdog.abort();
+    app.mirror().close().await;
+    retired.close().await;
     Ok(Outcome::Complete)
 }
 
@@ -83,14 +84,13 @@ fn stop_signals() -> anyhow::Result<(CancellationToken, CancellationToken)> {
     Ok((first, second))
 }
 
-/// Looks for new files on SIGHUP.
-fn rescan_on_hangup(mut hangup: Signal, mirror: &Arc<Mirror>) -> tokio::task::AbortHandle {
-    let mirror = Arc::clone(mirror);
-    let task = tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            tracing::info!("SIGHUP: looking for new files");
-            mirror.rescan().await;
+/// Reads the configuration again on SIGHUP, and looks for new files.
+async fn reload_on_hangup(mut hangup: Signal, app: App) {
+    while hangup.recv().await.is_some() {
+        tracing::info!("SIGHUP: reading the configuration again, and looking for new files");
+        // A mirror that is new begins with that search.
+        if !matches!(app.reload().await, Some(Ok(_))) {
+            app.mirror().rescan().await;
         }
-    });
-    task.abort_handle()
+    }
 }

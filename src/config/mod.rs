@@ -5,6 +5,7 @@
 //! `airlock.example.toml` shows every key with its default and is held to this by a test.
 
 mod access;
+mod changes;
 mod environment;
 mod policy;
 mod secret;
@@ -74,10 +75,12 @@ pub struct Config {
     pub policy: Policy,
     /// Who may have what.
     pub access: Access,
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
 }
 
 /// What prewarm takes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct Prewarm {
     /// Triplets, `host` or `all`.
@@ -97,7 +100,7 @@ pub struct Prewarm {
 }
 
 /// How bundles are made, and which are trusted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundle {
     /// Whom they are for, if somebody said.
     pub destination: Option<String>,
@@ -110,7 +113,7 @@ pub struct Bundle {
 }
 
 /// Bounds of the HTTP server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Longest wait for a request's head.
     pub header_timeout: Duration,
@@ -127,7 +130,7 @@ pub struct Server {
 }
 
 /// Bounds of the mirror.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mirror {
     /// Longest wait for a connection to an upstream.
     pub connect_timeout: Duration,
@@ -149,7 +152,7 @@ pub struct Mirror {
 }
 
 /// What of the registries clients see.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// All, or only what is here.
     pub show: Show,
@@ -159,7 +162,7 @@ pub struct View {
 }
 
 /// Bounds of a tarball: generous, against bombs only.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Entries.
     pub entries: u64,
@@ -248,6 +251,7 @@ impl Config {
             limits: Limits::new(&file.limits),
             policy: Policy::new(file.policy)?,
             access: Access::new(file.access)?,
+            file: None,
         };
         config.check()
     }

@@ -345,8 +345,18 @@ impl Settings {
         toml::from_str(&text).map_err(|error| ConfigError::Parse {
             file: file.to_owned(),
             line: line_of(&text, error.span().map_or(0, |span| span.start)),
-            message: error.message().lines().next().unwrap_or_default().to_owned(),
+            message: without_value(error.message().lines().next().unwrap_or_default()),
         })
+    }
+}
+
+/// The message without the text that it is about: that may be an address with a password in it, and
+/// messages are logged.
+fn without_value(message: &str) -> String {
+    let quoted = message.split_once(" string \"").zip(message.rsplit_once("\", expected"));
+    match quoted {
+        Some(((before, _), (_, after))) => format!("{before} text, expected{after}"),
+        None => message.to_owned(),
     }
 }
 

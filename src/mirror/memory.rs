@@ -91,6 +91,18 @@ impl Memory {
         Self { names, cooldown, resources: Mutex::default(), sources: Mutex::new(sources) }
     }
 
+    /// Goes on with what another knows of the sources that both have. Who was left alone may be tried
+    /// again at once: what was wrong may just have been put right.
+    pub(super) fn inherit(&self, other: &Self) {
+        let theirs = other.health();
+        for (name, health) in self.names.iter().zip(lock(&self.sources).iter_mut()) {
+            let known = other.names.iter().position(|it| it == name).and_then(|place| theirs.get(place));
+            let Some(known) = known else { continue };
+            let cooled_until = known.cooled_until.map(|until| until.min(Instant::now()));
+            *health = Health { cooled_until, probing: false, ..known.clone() };
+        }
+    }
+
     /// The fault for which this resource is not asked of this source now.
     pub(super) fn cooled(&self, source: usize, resource: &Resource) -> Option<Fault> {
         let resources = lock(&self.resources);
@@ -276,6 +288,19 @@ mod tests {
         assert_eq!(memory.admits(0), Admission::Probe);
         memory.failed(0, &resource(1), &Fault::NotFound);
         assert_eq!([memory.admits(0), memory.admits(0)], [Admission::Free; 2]);
+    }
+
+    #[test]
+    fn what_is_known_of_a_source_goes_with_its_name() {
+        let of = |names: &[&str]| Memory::new(names.iter().map(ToString::to_string).collect(), Duration::from_mins(1));
+        let (old, new) = (of(&["one", "two"]), of(&["new", "two"]));
+        (0..9).for_each(|_| old.failed(1, &resource(1), &Fault::Connect("refused".into())));
+        old.failed(0, &resource(1), &Fault::Connect("refused".into()));
+        new.inherit(&old);
+        let health = new.health();
+        assert_eq!([health[0].unreachable, health[1].unreachable], [0, 9]);
+        assert!(health[1].last_error.is_some() && health[0].last_error.is_none());
+        assert_eq!([new.admits(0), new.admits(1)], [Admission::Free, Admission::Probe]);
     }
 
     #[test]

@@ -115,9 +115,9 @@ impl Mirror {
 
     pub(super) fn spawn_misses(self: &Arc<Self>) {
         let mirror = Arc::clone(self);
-        let closing = self.closing.clone();
+        let resting = self.resting.clone();
         self.tasks.spawn(async move {
-            while closing.run_until_cancelled(tokio::time::sleep(FLUSH)).await.is_some() {
+            while resting.run_until_cancelled(tokio::time::sleep(FLUSH)).await.is_some() {
                 mirror.flush_misses().await;
             }
         });

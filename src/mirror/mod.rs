@@ -4,8 +4,14 @@
 //! one flight per resource (`flight.rs`, driven by `fetch.rs`), which ends with the places that
 //! registries and packages name (`fallback.rs`, `origins.rs`), a memory of what failed lately
 //! (`memory.rs`), the task that follows the registries (`registries.rs`, `private.rs`), the names of
+<<<<<<< HEAD
 //! things for people (`names.rs`), whose they are (`belonging.rs`), the registries that list only what is here (`view.rs`), the ledger of misses
 //! (`misses.rs`), and what becomes of wishes (`wishes.rs`).
+=======
+//! things for people (`names.rs`), the registries that list only what is here (`view.rs`), the ledger of misses
+//! (`misses.rs`), and what becomes of wishes (`wishes.rs`). `succession.rs` puts another configuration into
+//! force while clients are served.
+>>>>>>> d2363eb4a08c4aa08e96b543d76bfab5e6818369
 
 mod artifacts;
 mod belonging;
@@ -26,6 +32,7 @@ mod refusal;
 mod registries;
 mod rescan;
 mod steer;
+mod succession;
 mod view;
 mod wishes;
 mod writer;
@@ -77,27 +84,29 @@ pub struct Mirror {
     bounds: crate::config::Mirror,
     limits: Limits,
     memory: memory::Memory,
-    flights: Mutex<HashMap<Resource, Arc<Flight>>>,
+    flights: Arc<Mutex<HashMap<Resource, Arc<Flight>>>>,
     fetches: Semaphore,
     verifications: Semaphore,
     hot: quick_cache::sync::Cache<Resource, Bytes, Weight>,
-    names: names::Names,
+    names: Arc<names::Names>,
     policy: Policy,
     known: policy::Known,
     belonging: belonging::Belonging,
     origins: origins::Known,
     fallback: crate::config::Fallback,
-    misses: misses::Pending,
-    listings: watch::Sender<registries::Progress>,
+    misses: Arc<misses::Pending>,
+    listings: Arc<watch::Sender<registries::Progress>>,
     said: private::Said,
     /// What could not be had of the registries when they were last asked for.
     problems: Mutex<Vec<RegistryProblem>>,
     view: view::View,
     /// One search of the cache directory at a time.
     searching: tokio::sync::Mutex<()>,
-    counters: Counters,
+    counters: Arc<Counters>,
     tasks: TaskTracker,
     closing: CancellationToken,
+    /// Ends the tasks of a server, and no flight.
+    resting: CancellationToken,
 }
 
 /// What a mirror has done since it started.
@@ -177,32 +186,34 @@ impl Mirror {
             config.server.hot_memory,
             Weight,
         );
+        let closing = CancellationToken::new();
         Self {
             memory: memory::Memory::new(
                 names_of(sources.get(..with_health).unwrap_or_default()),
                 config.mirror.cooldown,
             ),
-            names: names::Names::default(),
+            names: Arc::default(),
             policy: Policy::new(config.policy.clone()),
             known: policy::Known::default(),
             belonging: belonging::Belonging::default(),
             origins: origins::Known::default(),
             fallback: config.fallback,
-            misses: misses::Pending::default(),
+            misses: Arc::default(),
             limits: limits(&config.limits),
             bounds: config.mirror.clone(),
-            flights: Mutex::default(),
+            flights: Arc::default(),
             fetches: Semaphore::new(FETCHES),
             verifications: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
             hot,
-            listings: watch::Sender::default(),
+            listings: Arc::default(),
             said: private::Said::default(),
             problems: Mutex::default(),
             view: view::View::new(config),
             searching: tokio::sync::Mutex::default(),
-            counters: Counters::default(),
+            counters: Arc::default(),
             tasks: TaskTracker::new(),
-            closing: CancellationToken::new(),
+            resting: closing.child_token(),
+            closing,
             store,
             sources,
         }

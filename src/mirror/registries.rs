@@ -18,7 +18,7 @@ const FIRST_LISTING: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
     /// Whether the sources have been asked once.
-    asked: bool,
+    pub(super) asked: bool,
     /// How many generations were published.
     pub(super) published: u64,
 }
@@ -110,7 +110,7 @@ impl Mirror {
 
     pub(super) fn spawn_registries(self: &Arc<Self>) {
         let mirror = Arc::clone(self);
-        let closing = self.closing.clone();
+        let resting = self.resting.clone();
         self.tasks.spawn(async move {
             let follow = async {
                 loop {
@@ -118,7 +118,7 @@ impl Mirror {
                     tokio::time::sleep(mirror.bounds.registries_interval).await;
                 }
             };
-            closing.run_until_cancelled(follow).await;
+            resting.run_until_cancelled(follow).await;
         });
     }
 

@@ -21,7 +21,7 @@ impl Mirror {
 
     fn spawn_rescan(self: &Arc<Self>) {
         let mirror = Arc::clone(self);
-        let closing = self.closing.clone();
+        let resting = self.resting.clone();
         self.tasks.spawn(async move {
             let rescans = async {
                 mirror.refresh_view().await;
@@ -31,7 +31,7 @@ impl Mirror {
                     tokio::time::sleep(mirror.bounds.rescan_interval).await;
                 }
             };
-            closing.run_until_cancelled(rescans).await;
+            resting.run_until_cancelled(rescans).await;
         });
     }
 

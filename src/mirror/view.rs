@@ -110,7 +110,7 @@ impl Mirror {
     /// Looks at the cache directory every so often.
     pub(super) fn spawn_looks(self: &Arc<Self>) {
         let mirror = Arc::clone(self);
-        let closing = self.closing.clone();
+        let resting = self.resting.clone();
         self.tasks.spawn(async move {
             let looks = async {
                 let mut pause = mirror.bounds.view_interval;
@@ -122,7 +122,7 @@ impl Mirror {
                     pause = mirror.bounds.view_interval.max(began.elapsed() * 5);
                 }
             };
-            closing.run_until_cancelled(looks).await;
+            resting.run_until_cancelled(looks).await;
         });
     }
 
@@ -173,6 +173,10 @@ impl Mirror {
 
     fn build_view(&self) -> Result<(), StoreError> {
         let _lock = self.store.lock_view()?;
+        // Another configuration is in force now, and its view must not be put back by this one's.
+        if self.resting.is_cancelled() {
+            return Ok(());
+        }
         let full = each_flavor(|flavor| self.store.wanted_listing(flavor))?;
         let before = each_flavor(|flavor| self.store.view_listing(flavor))?;
         let known = self.store.derived()?;

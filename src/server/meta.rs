@@ -97,12 +97,25 @@ pub(super) async fn meta(State(app): State<App>, caller: Caller) -> Response {
         "mode": if mirror.is_offline() { "offline" } else { "online" },
         "sources": sources.collect::<Vec<_>>(),
         "registries": registries,
+        "configuration": configuration(&app),
         "start_time": app.started(),
         "last_registry_update": registries.iter().filter_map(|registry| registry.published).max(),
         "pkgserver_version": concat!("airlock ", env!("CARGO_PKG_VERSION")),
         "pkgserver_url": app.config().server.url,
     }))
     .into_response()
+}
+
+/// Which configuration is in force. `last_error` is that of the last attempt to read it again, null
+/// if that went well.
+fn configuration(app: &App) -> serde_json::Value {
+    let reading = app.reading();
+    json!({
+        "file": app.config().file,
+        "loaded": reading.loaded.unwrap_or_else(|| app.started()),
+        "last_error": reading.failed.as_ref().map(|(_, error)| error),
+        "last_error_time": reading.failed.as_ref().map(|(time, _)| time),
+    })
 }
 
 /// A source as people want to know it. Times are UTC; `cooling_down_until` is

@@ -6,6 +6,7 @@
 mod access;
 mod admin;
 mod artifacts_toml;
+mod live;
 mod meta;
 mod page;
 mod range;
@@ -37,7 +38,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Serves until `stop` resolves, then lets running downloads finish within the configured bound, or
 /// until `hurry` resolves.
 pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = ()>, hurry: impl Future<Output = ()>) {
-    let bounds = app.config().server.clone();
     let router = router(&app);
     let graceful = GracefulShutdown::new();
     let mut stop = pin!(stop);
@@ -45,9 +45,10 @@ pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = (
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
+            () = app.pulse().answer() => continue,
         };
         match accepted {
-            Ok((stream, _)) => connect(stream, &router, &bounds, &graceful),
+            Ok((stream, _)) => connect(stream, &router, &app.config().server, &graceful),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::error!("cannot accept connections: {error}");
@@ -56,10 +57,11 @@ pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = (
         }
     }
     drop(listener);
-    tracing::info!("stopping; running downloads have {:?} to finish", bounds.shutdown_timeout);
+    let bound = app.config().server.shutdown_timeout;
+    tracing::info!("stopping; running downloads have {bound:?} to finish");
     let in_time = tokio::select! {
         () = graceful.shutdown() => true,
-        () = tokio::time::sleep(bounds.shutdown_timeout) => false,
+        () = tokio::time::sleep(bound) => false,
         () = hurry => false,
     };
     tracing::info!("{}", if in_time { "stopped" } else { "stopped; some downloads were cut" });

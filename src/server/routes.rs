@@ -1,9 +1,14 @@
 //! Which path leads where.
 
+<<<<<<< HEAD
 use super::access::{self, Caller};
 use super::{admin, artifacts_toml, meta, page, resource, wishes};
+=======
+use super::live::{Pulse, Reading};
+use super::{artifacts_toml, meta, page, resource, wishes};
+>>>>>>> d2363eb4a08c4aa08e96b543d76bfab5e6818369
 use crate::config::Config;
-use crate::mirror::{ListingAnswer, Mirror};
+use crate::mirror::{ListingAnswer, Mirror, blocking};
 use crate::protocol::{Flavor, Resource};
 use crate::tokens::LiveTokens;
 use arc_swap::ArcSwap;
@@ -16,7 +21,7 @@ use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The one path that takes a POST, and nothing else.
 const WISHES: &str = "/request";
@@ -28,6 +33,10 @@ pub struct App(Arc<Shared>);
 struct Shared {
     live: ArcSwap<Live>,
     reload: Option<Reload>,
+    /// One reload at a time.
+    reloading: tokio::sync::Mutex<()>,
+    reading: ArcSwap<Reading>,
+    pulse: Pulse,
     started: jiff::Timestamp,
     tokens: Arc<LiveTokens>,
 }
@@ -52,15 +61,48 @@ impl App {
     /// The same, able to `reload`.
     pub fn with_reload(mirror: Arc<Mirror>, config: Config, reload: Option<Reload>) -> Self {
         let live = ArcSwap::from_pointee(Live { mirror, config: Arc::new(config) });
+<<<<<<< HEAD
         Self(Arc::new(Shared { live, reload, started: jiff::Timestamp::now(), tokens: Arc::default() }))
+=======
+        let (started, reading) = (jiff::Timestamp::now(), ArcSwap::default());
+        Self(Arc::new(Shared { live, reload, reloading: Default::default(), reading, pulse: Pulse::default(), started }))
+>>>>>>> d2363eb4a08c4aa08e96b543d76bfab5e6818369
     }
 
     /// Reads the configuration again; `None` where there is no file to read.
     pub async fn reload(&self) -> Option<Result<Vec<String>, String>> {
-        match &self.0.reload {
-            Some(reload) => Some(reload(self.clone()).await),
-            None => None,
-        }
+        self.0.reload.as_ref()?;
+        // A task of its own: whoever asked may leave, and half a reload is none.
+        let app = self.clone();
+        let reloaded = tokio::spawn(async move { app.reload_now().await }).await;
+        reloaded.unwrap_or_else(|error| Some(Err(error.to_string())))
+    }
+
+    async fn reload_now(&self) -> Option<Result<Vec<String>, String>> {
+        let _only = self.0.reloading.lock().await;
+        let outcome = self.0.reload.as_ref()?(self.clone()).await;
+        self.0.reading.store(Arc::new(self.reading().after(&outcome)));
+        Some(outcome)
+    }
+
+    /// How the configuration was read.
+    pub(super) fn reading(&self) -> Arc<Reading> {
+        self.0.reading.load_full()
+    }
+
+    /// Whether the loop that accepts connections and the threads for blocking work answer within a
+    /// bound.
+    pub async fn is_alive(&self, bound: Duration) -> bool {
+        let both = async {
+            self.0.pulse.beat().await;
+            blocking(|| ()).await.is_ok()
+        };
+        tokio::time::timeout(bound, both).await.unwrap_or(false)
+    }
+
+    /// For the loop that accepts connections.
+    pub(super) fn pulse(&self) -> &Pulse {
+        &self.0.pulse
     }
 
     /// Puts another mirror and configuration in the place of those of now, which are returned: the
@@ -71,12 +113,12 @@ impl App {
     }
 
     /// The mirror of now: a handler must ask once, or a reload in between gives it two.
-    pub(super) fn mirror(&self) -> Arc<Mirror> {
+    pub fn mirror(&self) -> Arc<Mirror> {
         Arc::clone(&self.0.live.load().mirror)
     }
 
     /// The configuration of now.
-    pub(super) fn config(&self) -> Arc<Config> {
+    pub fn config(&self) -> Arc<Config> {
         Arc::clone(&self.0.live.load().config)
     }
 
