@@ -1,7 +1,7 @@
 //! The mirror: the only place where the cache directory and the sources meet.
 //!
 //! [`Mirror::get`] answers for the HTTP server, [`Mirror::fetch`] for prewarm. Below them there is
-//! one flight per resource (`flight.rs`, driven by `fetch.rs`), which ends with the places that
+//! one flight per resource (`flight.rs`, `flights.rs`, driven by `fetch.rs`), which ends with the places that
 //! registries and packages name (`fallback.rs`, `origins.rs`), a memory of what failed lately
 //! (`memory.rs`), the task that follows the registries (`registries.rs`, `private.rs`), the names of
 //! things for people (`names.rs`), the registries that list only what is here (`view.rs`), the ledger of misses
@@ -12,6 +12,7 @@ mod body;
 mod fallback;
 mod fetch;
 mod flight;
+mod flights;
 mod judge;
 mod memory;
 mod misses;
@@ -49,9 +50,8 @@ use crate::source::{Rank, Source};
 use crate::store::{Client, Lookup, OpenFile, Stamp, Store};
 use crate::tree::Limits;
 use bytes::Bytes;
-use flight::{Flight, Head};
+use flight::Head;
 use futures_util::stream::{BoxStream, StreamExt};
-use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,7 +76,7 @@ pub struct Mirror {
     bounds: crate::config::Mirror,
     limits: Limits,
     memory: memory::Memory,
-    flights: Mutex<HashMap<Resource, Arc<Flight>>>,
+    flights: Arc<flights::Flights>,
     fetches: Semaphore,
     verifications: Semaphore,
     hot: quick_cache::sync::Cache<Resource, Bytes, Weight>,
@@ -188,7 +188,7 @@ impl Mirror {
             misses: misses::Pending::default(),
             limits: limits(&config.limits),
             bounds: config.mirror.clone(),
-            flights: Mutex::default(),
+            flights: Arc::default(),
             fetches: Semaphore::new(FETCHES),
             verifications: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
             hot,
@@ -338,7 +338,7 @@ impl Mirror {
 
     /// What is known without a flight: offline and not here, or failed a moment ago everywhere.
     fn refusal_at_once(&self, resource: &Resource) -> Option<Refusal> {
-        if lock(&self.flights).contains_key(resource) || self.store.serves(resource) {
+        if self.flights.has(resource) || self.store.serves(resource) {
             return None;
         }
         let askable = match self.askable_now(resource)? {
