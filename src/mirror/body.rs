@@ -5,6 +5,7 @@
 //! before it is being sent. A client costs the memory of three chunks, however large the resource,
 //! and they are used over and over: fresh memory would be cleared twice, by the kernel and here.
 
+use super::Mutex;
 use super::flight::{Flight, HOLD_BACK, Landed, State, TRICKLE_AFTER};
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
@@ -12,7 +13,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 /// Bytes read at once.

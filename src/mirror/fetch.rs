@@ -8,7 +8,7 @@ use super::patience::{LONGEST_WAIT, Patience};
 use super::policy::Askable;
 use super::receive::Failed;
 use super::refusal::Refusal;
-use super::{Mirror, blocking, lock};
+use super::{Mirror, blocking};
 use crate::fault;
 use crate::protocol::Resource;
 use crate::source::{Fault, Rank, Wanted};
@@ -20,38 +20,22 @@ use tokio::time::Instant;
 
 /// How often another process's fetch of the same resource is looked at.
 const LOCK_POLL: Duration = Duration::from_millis(50);
-/// Ends the flight and takes it off the board, however its task ends.
-struct Landing {
-    mirror: Arc<Mirror>,
-    flight: Arc<Flight>,
-}
-
-impl Drop for Landing {
-    fn drop(&mut self) {
-        self.flight.end(Err(Refusal::Closing));
-        lock(&self.mirror.flights).remove(&self.flight.resource);
-    }
-}
 
 impl Mirror {
     /// The flight of this resource: the one under way, or a new one. It goes on without whoever
     /// asked for it.
     pub(super) fn fly(self: &Arc<Self>, resource: &Resource, patience: Patience) -> Arc<Flight> {
-        let mut flights = lock(&self.flights);
-        if let Some(flight) = flights.get(resource) {
-            return Arc::clone(flight);
+        let (flight, landing) = self.flights.join(resource);
+        if let Some(landing) = landing {
+            let (mirror, closing) = (Arc::clone(self), self.closing.clone());
+            self.tasks.spawn(async move {
+                fault::point("flight.started");
+                let obtained = mirror.obtain(&landing.flight, patience);
+                if let Some(outcome) = closing.run_until_cancelled(obtained).await {
+                    landing.flight.end(outcome);
+                }
+            });
         }
-        let flight = Arc::new(Flight::new(*resource));
-        flights.insert(*resource, Arc::clone(&flight));
-        let landing = Landing { mirror: Arc::clone(self), flight: Arc::clone(&flight) };
-        let closing = self.closing.clone();
-        self.tasks.spawn(async move {
-            fault::point("flight.started");
-            let obtained = landing.mirror.obtain(&landing.flight, patience);
-            if let Some(outcome) = closing.run_until_cancelled(obtained).await {
-                landing.flight.end(outcome);
-            }
-        });
         flight
     }
 

@@ -75,7 +75,7 @@ pub(super) enum Head {
 
 impl Flight {
     pub(super) fn new(resource: Resource) -> Self {
-        Self { resource, started: Instant::now(), state: watch::Sender::default() }
+        Self { resource, started: Instant::now(), state: watch::channel(State::default()).0 }
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<State> {

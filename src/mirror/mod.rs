@@ -1,17 +1,12 @@
 //! The mirror: the only place where the cache directory and the sources meet.
 //!
 //! [`Mirror::get`] answers for the HTTP server, [`Mirror::fetch`] for prewarm. Below them there is
-//! one flight per resource (`flight.rs`, driven by `fetch.rs`), which ends with the places that
+//! one flight per resource (`flight.rs`, `flights.rs`, driven by `fetch.rs`), which ends with the places that
 //! registries and packages name (`fallback.rs`, `origins.rs`), a memory of what failed lately
 //! (`memory.rs`), the task that follows the registries (`registries.rs`, `private.rs`), the names of
-<<<<<<< HEAD
-//! things for people (`names.rs`), whose they are (`belonging.rs`), the registries that list only what is here (`view.rs`), the ledger of misses
-//! (`misses.rs`), and what becomes of wishes (`wishes.rs`).
-=======
-//! things for people (`names.rs`), the registries that list only what is here (`view.rs`), the ledger of misses
-//! (`misses.rs`), and what becomes of wishes (`wishes.rs`). `succession.rs` puts another configuration into
-//! force while clients are served.
->>>>>>> d2363eb4a08c4aa08e96b543d76bfab5e6818369
+//! things for people (`names.rs`), whose they are (`belonging.rs`), the registries that list only what is here
+//! (`view.rs`), the ledger of misses (`misses.rs`), and what becomes of wishes (`wishes.rs`). `succession.rs` puts
+//! another configuration into force while clients are served.
 
 mod artifacts;
 mod belonging;
@@ -19,6 +14,7 @@ mod body;
 mod fallback;
 mod fetch;
 mod flight;
+mod flights;
 mod judge;
 mod memory;
 mod misses;
@@ -57,9 +53,8 @@ use crate::source::{Rank, Source};
 use crate::store::{Client, Lookup, OpenFile, Stamp, Store};
 use crate::tree::Limits;
 use bytes::Bytes;
-use flight::{Flight, Head};
+use flight::Head;
 use futures_util::stream::{BoxStream, StreamExt};
-use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -84,7 +79,7 @@ pub struct Mirror {
     bounds: crate::config::Mirror,
     limits: Limits,
     memory: memory::Memory,
-    flights: Arc<Mutex<HashMap<Resource, Arc<Flight>>>>,
+    flights: Arc<flights::Flights>,
     fetches: Semaphore,
     verifications: Semaphore,
     hot: quick_cache::sync::Cache<Resource, Bytes, Weight>,
@@ -352,7 +347,7 @@ impl Mirror {
 
     /// What is known without a flight: offline and not here, or failed a moment ago everywhere.
     fn refusal_at_once(&self, resource: &Resource) -> Option<Refusal> {
-        if lock(&self.flights).contains_key(resource) || self.store.serves(resource) {
+        if self.flights.has(resource) || self.store.serves(resource) {
             return None;
         }
         let askable = match self.askable_now(resource)? {

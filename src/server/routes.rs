@@ -1,12 +1,8 @@
 //! Which path leads where.
 
-<<<<<<< HEAD
 use super::access::{self, Caller};
-use super::{admin, artifacts_toml, meta, page, resource, wishes};
-=======
 use super::live::{Pulse, Reading};
-use super::{artifacts_toml, meta, page, resource, wishes};
->>>>>>> d2363eb4a08c4aa08e96b543d76bfab5e6818369
+use super::{admin, artifacts_toml, meta, page, resource, wishes};
 use crate::config::Config;
 use crate::mirror::{ListingAnswer, Mirror, blocking};
 use crate::protocol::{Flavor, Resource};
@@ -60,13 +56,15 @@ impl App {
 
     /// The same, able to `reload`.
     pub fn with_reload(mirror: Arc<Mirror>, config: Config, reload: Option<Reload>) -> Self {
-        let live = ArcSwap::from_pointee(Live { mirror, config: Arc::new(config) });
-<<<<<<< HEAD
-        Self(Arc::new(Shared { live, reload, started: jiff::Timestamp::now(), tokens: Arc::default() }))
-=======
-        let (started, reading) = (jiff::Timestamp::now(), ArcSwap::default());
-        Self(Arc::new(Shared { live, reload, reloading: Default::default(), reading, pulse: Pulse::default(), started }))
->>>>>>> d2363eb4a08c4aa08e96b543d76bfab5e6818369
+        Self(Arc::new(Shared {
+            live: ArcSwap::from_pointee(Live { mirror, config: Arc::new(config) }),
+            reload,
+            reloading: tokio::sync::Mutex::default(),
+            reading: ArcSwap::default(),
+            pulse: Pulse::default(),
+            started: jiff::Timestamp::now(),
+            tokens: Arc::default(),
+        }))
     }
 
     /// Reads the configuration again; `None` where there is no file to read.
