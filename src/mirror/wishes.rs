@@ -4,13 +4,12 @@
 //! what is not here yet is just what people wish for.
 
 use super::Mirror;
-use super::view::is_complete;
 use crate::exchange::Wish;
 use crate::julia::{Platforms, RegistryIndex, Version, stdlib};
 use crate::protocol::{Resource, TreeHash, Uuid};
-use crate::store::{RecordedWish, Store, StoreError};
+use crate::store::{RecordedWish, StoreError};
 use serde::Serialize;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,15 +18,13 @@ const SUGGESTED: usize = 3;
 
 /// The packages of the registries here, by name.
 #[derive(Debug)]
-pub struct PackagesByName {
-    store: Arc<Store>,
+pub struct PackagesByName<'m> {
+    mirror: &'m Mirror,
     /// Those that are served.
     platforms: Platforms,
     registries: Vec<Arc<RegistryIndex>>,
     /// Positions in `registries` and uuids; different packages may share a name.
     packages: HashMap<Box<str>, Vec<(usize, Uuid)>>,
-    /// What is here and not shown to clients.
-    hidden: HashSet<Resource>,
 }
 
 /// What became of a wish.
@@ -70,7 +67,7 @@ impl fmt::Display for WishState {
 
 impl Mirror {
     /// The packages of the registries that are loaded by now.
-    pub fn packages_by_name(&self) -> Result<PackagesByName, StoreError> {
+    pub fn packages_by_name(&self) -> Result<PackagesByName<'_>, StoreError> {
         let registries = self.registries();
         let mut packages = HashMap::<Box<str>, Vec<_>>::new();
         for (position, registry) in registries.iter().enumerate() {
@@ -79,20 +76,23 @@ impl Mirror {
             }
         }
         let platforms = self.served_platforms()?;
-        let hidden = self.hidden()?;
-        Ok(PackagesByName { store: Arc::clone(&self.store), platforms, registries, packages, hidden })
+        Ok(PackagesByName { mirror: self, platforms, registries, packages })
     }
 
     /// The wishes that are not fulfilled, at most `most`, the one asked for last first. Blocks.
     pub fn open_wishes(&self, most: usize) -> Result<Vec<RecordedWish>, StoreError> {
+        let wishes = self.store.wishes()?;
+        if wishes.is_empty() {
+            return Ok(wishes);
+        }
         let packages = self.packages_by_name()?;
         let is_open =
             |known: &RecordedWish| matches!(packages.status(&known.wish).state, WishState::Known | WishState::Unknown);
-        Ok(self.store.wishes()?.into_iter().filter(is_open).take(most).collect())
+        Ok(wishes.into_iter().filter(is_open).take(most).collect())
     }
 }
 
-impl PackagesByName {
+impl PackagesByName<'_> {
     /// Whether there is no registry to look anything up in.
     pub fn is_empty(&self) -> bool {
         self.registries.is_empty()
@@ -107,8 +107,8 @@ impl PackagesByName {
         versions.sort_by(|a, b| b.0.cmp(&a.0));
         // What cannot be looked at is as good as absent: asking for it does no harm.
         let is_here = |(_, package): &&(Version, Resource)| {
-            let complete = is_complete(&self.store, package, &self.platforms).is_ok_and(|complete| complete);
-            complete && !self.hidden.contains(package)
+            let missing = self.mirror.missing_artifacts(package, &self.platforms);
+            matches!(missing, Ok(Some(0))) && self.mirror.shows(package)
         };
         let here = versions.iter().find(is_here).map(|(version, _)| version.to_string());
         let newest = versions.first().map(|(version, _)| version.to_string());

@@ -137,7 +137,7 @@ pub(super) async fn stats(State(app): State<App>) -> Response {
 }
 
 /// How many registries, packages and artifacts are here.
-pub(super) async fn counts(app: &App) -> Result<[usize; 3], Refusal> {
+async fn counts(app: &App) -> Result<[usize; 3], Refusal> {
     let store = Arc::clone(app.mirror().store());
     let counts = blocking(move || {
         let count = |kind| store.resources(kind).try_fold(0, |count, resource| resource.map(|_| count + 1));
@@ -173,7 +173,7 @@ pub(super) async fn health(State(app): State<App>) -> Response {
     }
 }
 
-fn unreadable(refused: &Refusal) -> Response {
+pub(super) fn unreadable(refused: &Refusal) -> Response {
     tracing::error!("{refused}");
     (refusal::status(refused), "the cache directory cannot be read\n").into_response()
 }

@@ -5,13 +5,14 @@
 
 mod artifacts_toml;
 mod meta;
-mod page;
+mod pages;
 mod range;
 mod refusal;
 mod resource;
 mod routes;
 mod wishes;
 
+pub use pages::PageEscaper;
 pub use routes::{App, Reload, router};
 
 use axum::Router;

@@ -1,6 +1,6 @@
 //! Which path leads where.
 
-use super::{artifacts_toml, meta, page, resource, wishes};
+use super::{artifacts_toml, meta, pages, resource, wishes};
 use crate::config::Config;
 use crate::mirror::{ListingAnswer, Mirror};
 use crate::protocol::{Flavor, Resource};
@@ -86,7 +86,11 @@ impl App {
 /// touches the disk.
 pub fn router(app: &App) -> Router {
     let router = Router::new()
-        .route("/", get(page::front))
+        .route("/", get(pages::overview))
+        .route("/packages", get(pages::packages))
+        .route("/misses", get(pages::misses))
+        .route("/misses.txt", get(pages::export))
+        .route("/sources", get(pages::sources))
         .route(WISHES, post(wishes::ask).layer(DefaultBodyLimit::max(wishes::MAX_BODY)))
         .route("/registries", get(registries))
         .route("/registries.eager", get(registries_eager))
@@ -111,7 +115,7 @@ async fn fallback(State(app): State<App>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     match parts.uri.path().parse::<Resource>() {
         Ok(wanted) => resource::respond(&app, wanted, &parts).await,
-        Err(_) => (StatusCode::NOT_FOUND, "no such path\n").into_response(),
+        Err(_) => pages::not_found(&parts),
     }
 }
 

@@ -1,9 +1,10 @@
 //! `POST /request`: somebody asks for a package by name. The one route that writes, so it takes
 //! little, from this server's own page or from scripts, and from no other site.
 
+use super::pages;
 use super::routes::App;
 use crate::exchange::{Wish, WishError};
-use crate::mirror::{WishState, WishStatus, blocking};
+use crate::mirror::{Mirror, WishState, WishStatus, blocking};
 use crate::store::StoreError;
 use axum::Json;
 use axum::extract::rejection::FormRejection;
@@ -43,7 +44,7 @@ struct Refused(StatusCode, String);
 /// Records a wish. A browser is led back to the page, which says what becomes of it; a script that
 /// accepts JSON gets that.
 pub(super) async fn ask(State(app): State<App>, request: Request) -> Response {
-    let wants_json = accepts_json(request.headers());
+    let (wants_json, headers) = (accepts_json(request.headers()), request.headers().clone());
     match take(&app, request).await {
         Ok(answer) if wants_json => Json(json!({
             "wish": answer.wish,
@@ -58,13 +59,11 @@ pub(super) async fn ask(State(app): State<App>, request: Request) -> Response {
         .into_response(),
         Ok(answer) => {
             // Relative, so that it leads back below whatever prefix this came from.
-            let to = format!("./?asked={}", encoded(&answer.wish.to_string()));
+            let to = format!("./?asked={}", pages::encoded(&answer.wish.to_string()));
             (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
         }
         Err(Refused(status, says)) if wants_json => (status, Json(json!({ "error": says }))).into_response(),
-        Err(Refused(status, says)) => {
-            (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], says + "\n").into_response()
-        }
+        Err(Refused(status, says)) => pages::refused(&headers, status, says),
     }
 }
 
@@ -106,7 +105,7 @@ async fn record(app: &App, wish: Wish) -> Result<Answer, Refused> {
 }
 
 /// Looks a wish up in the registries that are loaded. Blocks.
-fn look_up(mirror: &crate::mirror::Mirror, wish: Wish) -> Result<Answer, StoreError> {
+fn look_up(mirror: &Mirror, wish: Wish) -> Result<Answer, StoreError> {
     let packages = mirror.packages_by_name()?;
     let status = packages.status(&wish);
     let says = packages.explain(&wish, &status);
@@ -117,7 +116,7 @@ fn look_up(mirror: &crate::mirror::Mirror, wish: Wish) -> Result<Answer, StoreEr
 
 /// What the page says of a wish in its address: nothing if it is none. Anybody may have written
 /// that address, so whether it was recorded is looked up. Blocks.
-pub(super) fn asked_before(mirror: &crate::mirror::Mirror, asked: &str) -> Result<Option<Answer>, StoreError> {
+pub(super) fn asked_before(mirror: &Mirror, asked: &str) -> Result<Option<Answer>, StoreError> {
     let Ok(wish) = asked.parse::<Wish>() else { return Ok(None) };
     let recorded = mirror.store().wishes()?.iter().any(|known| known.wish == wish);
     Ok(Some(Answer { recorded, ..look_up(mirror, wish)? }))
@@ -154,13 +153,6 @@ fn is_from_here(app: &App, headers: &HeaderMap) -> bool {
     let own = [text("host").map(str::to_owned), app.config().server.url.as_deref().and_then(authority)];
     let origin = authority(origin);
     origin.is_some_and(|origin| own.into_iter().flatten().any(|own| own.eq_ignore_ascii_case(&origin)))
-}
-
-/// For a query, byte by byte.
-fn encoded(text: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let one = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    text.bytes().map(one).collect()
 }
 
 fn accepts_json(headers: &HeaderMap) -> bool {
