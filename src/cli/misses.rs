@@ -63,10 +63,7 @@ fn row(miss: &Miss) -> Vec<String> {
 }
 
 fn export(config: &Config, store: &Arc<Store>, file: &Path) -> anyhow::Result<Outcome> {
-    let entries: Vec<_> = missing(config, store)?
-        .into_iter()
-        .map(|miss| MissListEntry { resource: miss.resource, name: miss.name, version: miss.version })
-        .collect();
+    let entries: Vec<_> = missing(config, store)?.into_iter().map(MissListEntry::from).collect();
     let count = entries.len();
     let text = MissList { entries }.to_string();
     debug_assert!(text.starts_with(MISS_LIST_HEADER));

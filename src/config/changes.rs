@@ -35,6 +35,7 @@ impl Config {
             view,
             limits,
             policy,
+            access,
             file: _,
         } = &mut self;
         changes.fixed("cache", &old.cache, cache);
@@ -72,6 +73,7 @@ impl Config {
         changes.shown("limits.unpacked", &old.limits.unpacked, &limits.unpacked);
         changes.shown("limits.ratio", &old.limits.ratio, &limits.ratio);
         changes.policy(&old.policy, policy);
+        changes.hidden("access", old.access != *access);
         (self, changes.0)
     }
 }

@@ -77,6 +77,13 @@ impl Mirror {
         Ok(blocking(move || ledger.read()).await??)
     }
 
+    /// What [`Mirror::missing`] says once all misses are written.
+    pub async fn still_missing(self: &Arc<Self>) -> Result<Vec<Miss>, Refusal> {
+        self.flush_misses().await;
+        let mirror = Arc::clone(self);
+        Ok(blocking(move || mirror.missing()).await??)
+    }
+
     /// The written misses that are still missing, named as far as a registry that is loaded knows
     /// them by now. Blocks.
     pub fn missing(&self) -> Result<Vec<Miss>, StoreError> {

@@ -4,13 +4,14 @@
 //! one flight per resource (`flight.rs`, `flights.rs`, driven by `fetch.rs`), which ends with the places that
 //! registries and packages name (`fallback.rs`, `origins.rs`), a memory of what failed lately
 //! (`memory.rs`), the task that follows the registries (`registries.rs`, `private.rs`), the names of
-//! things for people (`names.rs`), whose they are (`belonging.rs`), the registries that list only what is here
-//! (`view.rs`), the ledger of misses (`misses.rs`), and what becomes of wishes (`wishes.rs`). `succession.rs` puts
-//! another configuration into force while clients are served.
+//! things for people (`names.rs`, `catalogue.rs`), whose they are (`belonging.rs`), the registries that list only
+//! what is here (`view.rs`), the ledger of misses (`misses.rs`), and what becomes of wishes (`wishes.rs`).
+//! `succession.rs` puts another configuration into force while clients are served.
 
 mod artifacts;
 mod belonging;
 mod body;
+mod catalogue;
 mod fallback;
 mod fetch;
 mod flight;
@@ -34,6 +35,7 @@ mod wishes;
 mod writer;
 
 pub use body::read;
+pub use catalogue::{Catalogue, CataloguedPackage, CataloguedVersion, FirstOf, PackageSummary, VersionState};
 pub use flight::{HOLD_BACK, Landed};
 pub use judge::{Damage, hold, is_here, verify_file, verify_reader};
 pub use memory::Health;

@@ -12,7 +12,7 @@ use crate::protocol::{GENERAL, Kind, Listing, RegistryTree, Resource, TreeHash, 
 use crate::source::{Claim, Rank, Source};
 use crate::store::{Action, FirstSeen, Seen, StoreError};
 use jiff::Timestamp;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use tokio::sync::OnceCell;
 
@@ -232,15 +232,6 @@ impl Mirror {
         Some(Refusal::Denied(format!("policy.min-age, and policy.pins is false: {age}")))
     }
 
-    /// The packages that are here and that [`Mirror::shows`] does not agree to.
-    pub(super) fn hidden(&self) -> Result<HashSet<Resource>, StoreError> {
-        if self.policy.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let packages = self.store.resources(Kind::Package);
-        packages.filter(|it| !matches!(it, Ok(package) if self.shows(package))).collect()
-    }
-
     /// When the next of these is old enough.
     pub(super) fn ripens(&self, resources: &[Resource]) -> Option<Timestamp> {
         let until = resources.iter().filter_map(|resource| match self.too_young(resource)? {
@@ -261,7 +252,7 @@ impl Mirror {
 
     /// How old a version is, if it is too young. What is private comes from nobody else, and what a
     /// manifest named may be young if pins are allowed.
-    fn too_young(&self, resource: &Resource) -> Option<Age> {
+    pub(super) fn too_young(&self, resource: &Resource) -> Option<Age> {
         self.policy.rules().min_age?;
         let Resource::Package { uuid, tree } = *resource else { return None };
         let age = self.age(uuid, tree);

@@ -319,6 +319,23 @@ impl Mirror {
         };
         Ok(names.iter().filter_map(read).collect())
     }
+
+    /// How many of the artifacts that Pkg fetches when it installs a package version clients cannot
+    /// have from here; `None` if it is the version itself that is not here and verified. The view
+    /// offers a version with none missing.
+    pub(super) fn missing_artifacts(
+        &self,
+        package: &Resource,
+        platforms: &Platforms,
+    ) -> Result<Option<usize>, StoreError> {
+        let Some(fact) = self.store.fact(package)? else { return Ok(None) };
+        let mut missing = 0;
+        for tree in needed_artifacts(&fact, platforms).collect::<BTreeSet<_>>() {
+            let artifact = Resource::Artifact { tree };
+            missing += usize::from(self.store.fact(&artifact)?.is_none() || !self.shows(&artifact));
+        }
+        Ok(Some(missing))
+    }
 }
 
 fn each_flavor(listing: impl Fn(Flavor) -> Result<Listing, StoreError>) -> Result<Vec<(Flavor, Listing)>, StoreError> {
@@ -349,18 +366,6 @@ fn here(store: &Store, platforms: &Platforms, shows: impl Fn(&Resource) -> bool)
         here.add(uuid, tree, complete);
     }
     Ok(here)
-}
-
-/// Whether a package version is here and verified, and so are the artifacts that Pkg fetches when it
-/// installs it: whether the view offers it.
-pub(super) fn is_complete(store: &Store, package: &Resource, platforms: &Platforms) -> Result<bool, StoreError> {
-    let Some(fact) = store.fact(package)? else { return Ok(false) };
-    for tree in needed_artifacts(&fact, platforms) {
-        if store.fact(&Resource::Artifact { tree })?.is_none() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// The artifacts that Pkg fetches when it installs a package.

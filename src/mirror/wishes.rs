@@ -4,13 +4,12 @@
 //! what is not here yet is just what people wish for.
 
 use super::Mirror;
-use super::view::is_complete;
 use crate::exchange::Wish;
 use crate::julia::{Platforms, RegistryIndex, Version, stdlib};
 use crate::protocol::{Resource, TreeHash, Uuid};
-use crate::store::{RecordedWish, Store, StoreError};
+use crate::store::{RecordedWish, StoreError};
 use serde::Serialize;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,15 +18,13 @@ const SUGGESTED: usize = 3;
 
 /// The packages of the registries here, by name.
 #[derive(Debug)]
-pub struct PackagesByName {
-    store: Arc<Store>,
+pub struct PackagesByName<'m> {
+    mirror: &'m Mirror,
     /// Those that are served.
     platforms: Platforms,
     registries: Vec<Arc<RegistryIndex>>,
     /// Positions in `registries` and uuids; different packages may share a name.
     packages: HashMap<Box<str>, Vec<(usize, Uuid)>>,
-    /// What is here and not shown to clients.
-    hidden: HashSet<Resource>,
 }
 
 /// What became of a wish.
@@ -70,12 +67,12 @@ impl fmt::Display for WishState {
 
 impl Mirror {
     /// The packages of the registries that are loaded by now.
-    pub fn packages_by_name(&self) -> Result<PackagesByName, StoreError> {
+    pub fn packages_by_name(&self) -> Result<PackagesByName<'_>, StoreError> {
         self.packages_by_name_in(|_| true)
     }
 
     /// The same, of those registries only that `shown` accepts: as if there were no others.
-    pub fn packages_by_name_in(&self, shown: impl Fn(Uuid) -> bool) -> Result<PackagesByName, StoreError> {
+    pub fn packages_by_name_in(&self, shown: impl Fn(Uuid) -> bool) -> Result<PackagesByName<'_>, StoreError> {
         let mut registries = self.registries();
         registries.retain(|registry| shown(registry.registry_uuid()));
         let mut packages = HashMap::<Box<str>, Vec<_>>::new();
@@ -85,8 +82,7 @@ impl Mirror {
             }
         }
         let platforms = self.served_platforms()?;
-        let hidden = self.hidden()?;
-        Ok(PackagesByName { store: Arc::clone(&self.store), platforms, registries, packages, hidden })
+        Ok(PackagesByName { mirror: self, platforms, registries, packages })
     }
 
     /// The wishes that are not fulfilled, at most `most`, the one asked for last first. Blocks.
@@ -97,7 +93,7 @@ impl Mirror {
     /// The same, of those wishes only that `shown` accepts, looked up among some packages.
     pub fn open_wishes_in(
         &self,
-        packages: &PackagesByName,
+        packages: &PackagesByName<'_>,
         shown: impl Fn(&Wish) -> bool,
         most: usize,
     ) -> Result<Vec<RecordedWish>, StoreError> {
@@ -108,7 +104,7 @@ impl Mirror {
     }
 }
 
-impl PackagesByName {
+impl PackagesByName<'_> {
     /// Whether there is no registry to look anything up in.
     pub fn is_empty(&self) -> bool {
         self.registries.is_empty()
@@ -128,8 +124,8 @@ impl PackagesByName {
         versions.sort_by(|a, b| b.0.cmp(&a.0));
         // What cannot be looked at is as good as absent: asking for it does no harm.
         let is_here = |(_, package): &&(Version, Resource)| {
-            let complete = is_complete(&self.store, package, &self.platforms).is_ok_and(|complete| complete);
-            complete && !self.hidden.contains(package)
+            let missing = self.mirror.missing_artifacts(package, &self.platforms);
+            matches!(missing, Ok(Some(0))) && self.mirror.shows(package)
         };
         let here = versions.iter().find(is_here).map(|(version, _)| version.to_string());
         let newest = versions.first().map(|(version, _)| version.to_string());

@@ -160,7 +160,7 @@ pub(super) async fn stats(State(app): State<App>) -> Response {
 }
 
 /// How many registries, packages and artifacts are here.
-pub(super) async fn counts(app: &App) -> Result<[usize; 3], Refusal> {
+async fn counts(app: &App) -> Result<[usize; 3], Refusal> {
     let store = Arc::clone(app.mirror().store());
     let counts = blocking(move || {
         let count = |kind| store.resources(kind).try_fold(0, |count, resource| resource.map(|_| count + 1));
@@ -171,16 +171,19 @@ pub(super) async fn counts(app: &App) -> Result<[usize; 3], Refusal> {
 
 /// `/meta/misses`
 pub(super) async fn misses(State(app): State<App>, caller: Caller) -> Response {
-    match misses_for(&app, &caller).await {
+    let misses = match app.mirror().all_misses().await {
+        Ok(misses) => misses_for(&app, &caller, misses).await,
+        Err(refused) => Err(refused),
+    };
+    match misses {
         Ok(misses) => Json(json!({ "misses": misses })).into_response(),
         Err(refused) => unreadable(&refused),
     }
 }
 
-/// The misses that somebody may see, the last seen first.
-pub(super) async fn misses_for(app: &App, caller: &Caller) -> Result<Vec<Miss>, Refusal> {
+/// Those of some misses that somebody may see.
+pub(super) async fn misses_for(app: &App, caller: &Caller, mut misses: Vec<Miss>) -> Result<Vec<Miss>, Refusal> {
     let (mirror, config, caller) = (app.mirror(), app.config(), caller.clone());
-    let mut misses = mirror.all_misses().await?;
     // Where this mirror looked is not for every client to read.
     for miss in &mut misses {
         miss.detail = None;
@@ -216,7 +219,7 @@ pub(super) async fn health(State(app): State<App>) -> Response {
     }
 }
 
-fn unreadable(refused: &Refusal) -> Response {
+pub(super) fn unreadable(refused: &Refusal) -> Response {
     tracing::error!("{refused}");
     (refusal::status(refused), "the cache directory cannot be read\n").into_response()
 }

@@ -8,7 +8,7 @@ mod admin;
 mod artifacts_toml;
 mod live;
 mod meta;
-mod page;
+mod pages;
 mod range;
 mod refusal;
 mod resource;
@@ -16,6 +16,7 @@ mod routes;
 mod wishes;
 
 pub use access::Caller;
+pub use pages::PageEscaper;
 pub use routes::{App, Reload, router};
 
 use axum::Router;

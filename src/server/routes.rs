@@ -2,7 +2,7 @@
 
 use super::access::{self, Caller};
 use super::live::{Pulse, Reading};
-use super::{admin, artifacts_toml, meta, page, resource, wishes};
+use super::{admin, artifacts_toml, meta, pages, resource, wishes};
 use crate::config::Config;
 use crate::mirror::{ListingAnswer, Mirror, blocking};
 use crate::protocol::{Flavor, Resource};
@@ -133,7 +133,11 @@ impl App {
 /// touches the disk.
 pub fn router(app: &App) -> Router {
     let router = Router::new()
-        .route("/", get(page::front))
+        .route("/", get(pages::overview))
+        .route("/packages", get(pages::packages))
+        .route("/misses", get(pages::misses))
+        .route("/misses.txt", get(pages::export))
+        .route("/sources", get(pages::sources))
         .route(WISHES, post(wishes::ask).layer(DefaultBodyLimit::max(wishes::MAX_BODY)))
         .route("/registries", get(registries))
         .route("/registries.eager", get(registries_eager))
@@ -159,7 +163,7 @@ async fn fallback(State(app): State<App>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     match parts.uri.path().parse::<Resource>() {
         Ok(wanted) => resource::respond(&app, wanted, &parts).await,
-        Err(_) => (StatusCode::NOT_FOUND, "no such path\n").into_response(),
+        Err(_) => pages::not_found(&parts),
     }
 }
 

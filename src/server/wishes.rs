@@ -2,11 +2,12 @@
 //! little, from this server's own page or from scripts, and from no other site.
 
 use super::access::Caller;
+use super::pages;
 use super::routes::App;
 use crate::access::Sight;
 use crate::exchange::{Wish, WishError};
 use crate::mirror::{Mirror, PackagesByName, WishState, WishStatus, blocking};
-use crate::protocol::{Resource, TreeHash};
+use crate::protocol::{Resource, TreeHash, Uuid};
 use crate::store::StoreError;
 use axum::Json;
 use axum::extract::rejection::FormRejection;
@@ -46,7 +47,7 @@ struct Refused(StatusCode, String);
 /// Records a wish. A browser is led back to the page, which says what becomes of it; a script that
 /// accepts JSON gets that.
 pub(super) async fn ask(State(app): State<App>, request: Request) -> Response {
-    let wants_json = accepts_json(request.headers());
+    let (wants_json, headers) = (accepts_json(request.headers()), request.headers().clone());
     match take(&app, request).await {
         Ok(answer) if wants_json => Json(json!({
             "wish": answer.wish,
@@ -61,13 +62,11 @@ pub(super) async fn ask(State(app): State<App>, request: Request) -> Response {
         .into_response(),
         Ok(answer) => {
             // Relative, so that it leads back below whatever prefix this came from.
-            let to = format!("./?asked={}", encoded(&answer.wish.to_string()));
+            let to = format!("./?asked={}", pages::encoded(&answer.wish.to_string()));
             (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
         }
         Err(Refused(status, says)) if wants_json => (status, Json(json!({ "error": says }))).into_response(),
-        Err(Refused(status, says)) => {
-            (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], says + "\n").into_response()
-        }
+        Err(Refused(status, says)) => pages::refused(&headers, status, says),
     }
 }
 
@@ -109,15 +108,19 @@ async fn record(app: &App, caller: &Caller, wish: Wish) -> Result<Answer, Refuse
     Ok(answer)
 }
 
-/// The packages of the registries that are loaded and that somebody may see. Blocks.
-pub(super) fn packages_for(mirror: &Mirror, sight: &Sight) -> Result<PackagesByName, StoreError> {
+/// Whether somebody may see a registry. Blocks.
+pub(super) fn sees_registry(mirror: &Mirror, sight: &Sight, uuid: Uuid) -> bool {
     // Of a registry any tree will do.
-    let registry = |uuid| mirror.subject(&Resource::Registry { uuid, tree: TreeHash::EMPTY });
-    mirror.packages_by_name_in(|uuid| sight.is_full() || sight.sees(&registry(uuid)))
+    sight.is_full() || sight.sees(&mirror.subject(&Resource::Registry { uuid, tree: TreeHash::EMPTY }))
+}
+
+/// The packages of the registries that are loaded and that somebody may see. Blocks.
+pub(super) fn packages_for<'m>(mirror: &'m Mirror, sight: &Sight) -> Result<PackagesByName<'m>, StoreError> {
+    mirror.packages_by_name_in(|registry| sees_registry(mirror, sight, registry))
 }
 
 /// Looks a wish up. Blocks.
-fn look_up(packages: &PackagesByName, wish: Wish) -> Answer {
+fn look_up(packages: &PackagesByName<'_>, wish: Wish) -> Answer {
     let status = packages.status(&wish);
     let says = packages.explain(&wish, &status);
     let near = if status.registry.is_none() { packages.near(&wish.name) } else { Vec::new() };
@@ -130,7 +133,7 @@ fn look_up(packages: &PackagesByName, wish: Wish) -> Answer {
 /// whether others asked for a name that may be private. Blocks.
 pub(super) fn asked_before(
     mirror: &Mirror,
-    packages: &PackagesByName,
+    packages: &PackagesByName<'_>,
     sight: &Sight,
     asked: &str,
 ) -> Result<Option<Answer>, StoreError> {
@@ -173,13 +176,6 @@ pub(super) fn is_from_here(app: &App, headers: &HeaderMap) -> bool {
     let own = [text("host").map(str::to_owned), app.config().server.url.as_deref().and_then(authority)];
     let origin = authority(origin);
     origin.is_some_and(|origin| own.into_iter().flatten().any(|own| own.eq_ignore_ascii_case(&origin)))
-}
-
-/// For a query, byte by byte.
-fn encoded(text: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let one = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
-    text.bytes().map(one).collect()
 }
 
 fn accepts_json(headers: &HeaderMap) -> bool {

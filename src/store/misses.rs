@@ -5,6 +5,7 @@
 
 use super::lines::{append_lines, for_each_line};
 use super::{Lock, StoreError};
+use crate::julia::MissListEntry;
 use crate::protocol::Resource;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,12 @@ pub enum Reason {
     HashMismatch,
     /// Policy forbids it.
     Denied,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Offline, Self::NotFoundUpstream, Self::UpstreamError, Self::HashMismatch, Self::Denied];
 }
 
 impl std::fmt::Display for Reason {
@@ -81,6 +88,12 @@ pub struct Miss {
     /// Who asked last.
     #[serde(flatten)]
     pub client: Client,
+}
+
+impl From<Miss> for MissListEntry {
+    fn from(Miss { resource, name, version, .. }: Miss) -> Self {
+        Self { resource, name, version }
+    }
 }
 
 impl Miss {
