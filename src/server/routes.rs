@@ -55,7 +55,14 @@ impl App {
     pub fn with_reload(mirror: Arc<Mirror>, config: Config, reload: Option<Reload>) -> Self {
         let live = ArcSwap::from_pointee(Live { mirror, config: Arc::new(config) });
         let (started, reading) = (jiff::Timestamp::now(), ArcSwap::default());
-        Self(Arc::new(Shared { live, reload, reloading: Default::default(), reading, pulse: Pulse::default(), started }))
+        Self(Arc::new(Shared {
+            live,
+            reload,
+            reloading: Default::default(),
+            reading,
+            pulse: Pulse::default(),
+            started,
+        }))
     }
 
     /// Reads the configuration again; `None` where there is no file to read.
