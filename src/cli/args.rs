@@ -6,6 +6,7 @@ use super::check::CheckArgs;
 use super::doctor::DoctorArgs;
 use super::fallback::FallbackArgs;
 use super::gc::GcArgs;
+use super::health::HealthArgs;
 use super::policy::PolicyArgs;
 use super::prewarm::PrewarmArgs;
 use super::registries::RegistriesArgs;
@@ -82,6 +83,8 @@ pub(super) enum Command {
     Token(TokenArgs),
     /// Examine this host: does its Julia see the package server, and what to do where not
     Doctor(DoctorArgs),
+    /// Ask a server whether it is well
+    Health(HealthArgs),
     /// Show the whole way with a sample upstream inside this process, without any network
     Demo(DemoArgs),
     /// Print a completion script
@@ -269,6 +272,7 @@ impl Command {
             Self::Bundle(args) => args.settings(common),
             Self::Token(args) => args.settings(common),
             Self::Doctor(args) => Settings { json: args.json, ..common },
+            Self::Health(args) => Settings { listen: args.listen, ..common },
             Self::Demo(args) => Settings { listen: args.listen, ..common },
             Self::Completions { .. } | Self::Man { .. } => common,
         }

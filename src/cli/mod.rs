@@ -14,6 +14,7 @@ mod docs;
 mod doctor;
 mod fallback;
 mod gc;
+mod health;
 mod misses;
 mod policy;
 mod prewarm;
@@ -40,10 +41,10 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::Registry;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +103,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Status(_) => status::run(&config),
         Command::Token(args) => token::run(&config, args),
         Command::Doctor(args) => block_on(doctor::run(&config, args)),
+        Command::Health(args) => block_on(health::run(&config, args)),
         Command::Completions { shell } => completions::run(shell),
         Command::Man { folder } => completions::man(&folder),
     }

@@ -87,7 +87,7 @@ fn stop_signals() -> anyhow::Result<(CancellationToken, CancellationToken)> {
 /// Reads the configuration again on SIGHUP, and looks for new files.
 async fn reload_on_hangup(mut hangup: Signal, app: App) {
     while hangup.recv().await.is_some() {
-        tracing::info!("SIGHUP: reading the configuration again, and looking for new files");
+        tracing::info!("SIGHUP: looking for other settings and for new files");
         // A mirror that is new begins with that search.
         if !matches!(app.reload().await, Some(Ok(_))) {
             app.mirror().rescan().await;

@@ -114,7 +114,9 @@ impl Changes {
     /// What is private may not even be named.
     fn policy(&mut self, old: &Policy, new: &Policy) {
         let Policy { both, fetch, serve, private, min_age, pins } = new;
-        let lists = |it: &Lists, other: &Lists| [(it.allow.clone(), other.allow != it.allow), (it.deny.clone(), other.deny != it.deny)];
+        let lists = |it: &Lists, other: &Lists| {
+            [(it.allow.clone(), other.allow != it.allow), (it.deny.clone(), other.deny != it.deny)]
+        };
         let all = [lists(both, &old.both), lists(fetch, &old.fetch), lists(serve, &old.serve)];
         for (List { key, .. }, changed) in all.into_iter().flatten() {
             self.hidden(key, changed);
@@ -175,14 +177,27 @@ mod tests {
                    [[upstream]]\nurl = 'https://carrier:word6@one.example.org'\nproxy = 'http://u:word7@p:1'\n";
         let said = changes(old, new).join("\n");
         assert!(!said.to_lowercase().contains("word"), "{said}");
-        for key in ["upstream https://one.example.org: changed", "registry: changed", "policy.private: changed", "server.url: changed"] {
+        for key in [
+            "upstream https://one.example.org: changed",
+            "registry: changed",
+            "policy.private: changed",
+            "server.url: changed",
+        ] {
             assert!(said.contains(key), "{key} in {said}");
         }
     }
 
     #[test]
     fn each_list_of_the_policy_is_named_by_its_key() {
-        for list in ["policy.allow", "policy.deny", "policy.fetch.allow", "policy.fetch.deny", "policy.serve.allow", "policy.serve.deny", "policy.private"] {
+        for list in [
+            "policy.allow",
+            "policy.deny",
+            "policy.fetch.allow",
+            "policy.fetch.deny",
+            "policy.serve.allow",
+            "policy.serve.deny",
+            "policy.private",
+        ] {
             let (table, key) = list.rsplit_once('.').unwrap();
             assert_eq!(changes("", &format!("[{table}]\n{key} = ['Example']\n")), [format!("{list}: changed")]);
         }
