@@ -25,6 +25,7 @@ mod install;
 mod julia_client;
 mod julia_data;
 mod layers;
+mod pages;
 mod patience;
 mod policy;
 mod prewarm;

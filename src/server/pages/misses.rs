@@ -95,7 +95,7 @@ const fn words(reason: Reason) -> (&'static str, &'static str, &'static str) {
         Reason::Denied => (
             "not allowed",
             "The policy of this mirror denies it, or it may be private, so that no public upstream was asked.",
-            "`airlock policy explain` says which rule it is.",
+            "The command “airlock policy explain” says there which rule it is.",
         ),
     }
 }

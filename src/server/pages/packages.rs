@@ -84,6 +84,8 @@ struct VersionRow {
     is_yanked: bool,
     word: &'static str,
     colour: &'static str,
+    /// What to type for it.
+    add: Option<String>,
     means: String,
 }
 
@@ -164,7 +166,7 @@ fn findings(catalogue: &Catalogue<'_>, query: &str) -> Result<Findings, StoreErr
     let near = if first.is_empty() { near(catalogue, query) } else { Vec::new() };
     Ok(Findings {
         title: format!("Found for “{query}”"),
-        caption: format!("{}, those first that begin so", counted(first.len() + rest, "package")),
+        caption: format!("{}, first those that begin with it", counted(first.len() + rest, "package")),
         nothing: nothing(query),
         rows: first.into_iter().map(summary_row).collect(),
         rest,
@@ -223,12 +225,12 @@ fn package_row(package: CataloguedPackage, is_offline: bool) -> PackageRow {
 }
 
 fn version_row(name: &str, version: CataloguedVersion, is_offline: bool) -> VersionRow {
-    let (word, colour, means) = match version.state {
-        VersionState::Here => ("here", "good", format!("] add {name}@{}", version.version)),
+    let (word, colour, means) = match &version.state {
+        VersionState::Here => ("here", "good", String::new()),
         VersionState::Incomplete(missing) => (
             "not whole",
             "wait",
-            format!("It is here without {} that it needs. Ask for it.", counted(missing, "artifact")),
+            format!("It is here without {} that it needs. Ask for it.", counted(*missing, "artifact")),
         ),
         VersionState::Unverified => {
             ("not verified", "wait", "A file is here; it is verified before its first use.".to_owned())
@@ -242,5 +244,6 @@ fn version_row(name: &str, version: CataloguedVersion, is_offline: bool) -> Vers
         VersionState::Absent if is_offline => ("not here", "bad", "Ask for it, so that it is brought here.".to_owned()),
         VersionState::Absent => ("not here", "bad", "It is fetched when a client asks for it.".to_owned()),
     };
-    VersionRow { version: version.version, is_yanked: version.yanked, word, colour, means }
+    let add = (version.state == VersionState::Here).then(|| format!("] add {name}@{}", version.version));
+    VersionRow { version: version.version, is_yanked: version.yanked, word, colour, add, means }
 }
