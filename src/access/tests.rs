@@ -207,14 +207,9 @@ fn any_subject() -> impl Strategy<Value = Subject> {
 }
 
 fn any_scope() -> impl Strategy<Value = Scope> {
-    prop_oneof![
-        Just("all".to_owned()),
-        Just("metrics".to_owned()),
-        Just("admin".to_owned()),
-        prop_oneof!["General", "Acme", "Acme*", "*"].prop_map(|name| format!("registry:{name}")),
-        prop_oneof!["Acme1", "Acme*", "*"].prop_map(|name| format!("package:{name}")),
-    ]
-    .prop_map(|text| text.parse().unwrap())
+    let all = ["all", "metrics", "admin", "registry:General", "registry:Acme", "registry:Acme*", "registry:*"];
+    let packages = ["package:Acme1", "package:Acme*", "package:*"];
+    proptest::sample::select(scopes(&[&all[..], &packages].concat()))
 }
 
 proptest! {

@@ -262,3 +262,40 @@ async fn in_a_black_hole_the_drop_is_named_and_the_command_ends() {
         assert!(text.contains(words), "{words}: {text}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_wants_a_token_is_told_from_one_that_does_not_like_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = crate::support::config(&folder.path().join("cache"), &[], "access.token = 'required'\n");
+    let airlock = Airlock::quiet(&config).await;
+    let tokens = airlock::tokens::TokensFile::new(config.tokens_file());
+    let small = tokens.add("small".parse().unwrap(), vec!["metrics".parse().unwrap()], None).unwrap().1;
+    let depot = folder.path().join("depot");
+    let servers = depot.join(format!("servers/127.0.0.1_{}", airlock.address.port()));
+    fs::create_dir_all(&servers).unwrap();
+    let auth = servers.join("auth.toml");
+    for (token, status, words) in [
+        (None, "401", "the file is not there"),
+        (Some("airlock_wrong"), "401", "it is wrong, has expired or was revoked"),
+        (Some(small.expose()), "403", "its scope is too small"),
+    ] {
+        if let Some(token) = token {
+            fs::write(&auth, format!("access_token = '{token}'\n")).unwrap();
+        }
+        let report = examined(&airlock.url(""), &depot).await;
+        let listing = check(&report, "listing");
+        assert!(listing.status == Status::Problem && listing.detail.contains(status), "{listing:?}");
+        assert!(listing.detail.contains("it wants a token") && listing.detail.contains(words), "{listing:?}");
+        assert!(listing.remedy.iter().any(|line| line.contains("auth.toml")), "{listing:?}");
+    }
+    // Pkg takes only two names for this machine.
+    let elsewhere = depot.join(format!("servers/[__1]_{}", airlock.address.port()));
+    fs::create_dir_all(&elsewhere).unwrap();
+    fs::copy(&auth, elsewhere.join("auth.toml")).unwrap();
+    let report = examined(&format!("http://[::1]:{}", airlock.address.port()), &depot).await;
+    let token = check(&report, "token");
+    assert!(token.status == Status::Warning && token.detail.contains("Julia does not send the one in"), "{token:?}");
+    assert!(token.detail.contains("plain http on another host"), "{token:?}");
+    assert!(token.remedy.iter().any(|line| line.contains("JULIA_PKG_SERVER=https://")), "{token:?}");
+    assert!(!format!("{report:?}").contains(small.expose()), "{report:#?}");
+}

@@ -15,7 +15,7 @@ async fn wish(airlock: &Airlock, body: &str, shown: &str) -> Value {
     for (name, value) in [FORM, ("accept", "application/json"), ("authorization", shown)] {
         request = request.header(name, value);
     }
-    request.send().await.unwrap().json().await.unwrap()
+    serde_json::from_str(&request.send().await.unwrap().text().await.unwrap()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,7 +88,7 @@ async fn no_answer_names_what_is_private() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_address_of_a_private_registry_is_for_who_may_see_all() {
     let scene = Scene::new().await;
-    let acme = Acme::new(scene.folder.path(), "file:///nowhere");
+    let acme = Acme::new(scene.folder.path(), &format!("file://{}/acme", scene.folder.path().display()));
     let file = format!("{}[access]\nprivate-registries = ['{}']\n", Acme::config(&acme.file_url()), acme::REGISTRY);
     let config = scene.configured(&file);
     let airlock = Airlock::quiet(&config).await;

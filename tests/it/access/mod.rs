@@ -56,9 +56,16 @@ impl Stock {
         let module = file("src/AcmeTools.jl", "module AcmeTools\nanswer() = 42\nend\n".to_owned());
         let tools = site.add_package(uuid(TOOLS), [project("AcmeTools", TOOLS), module]).unwrap();
         let artifacts = entry("measured", &measured) + &entry("acme_copy", &shared);
-        let data = [file("Artifacts.toml", artifacts), project("AcmeData", DATA)];
-        let data = site.add_package(uuid(DATA), data).unwrap();
         let greeting = resource("Greeting/1.1.0");
+        // What is shared is called after the package that is read last, and that must be Acme's: facts are
+        // read in the order of trees.
+        let numbered = |number: u32| {
+            let number = file("number", number.to_string());
+            [file("Artifacts.toml", artifacts.clone()), project("AcmeData", DATA), number]
+        };
+        let tree = |number| Site::empty().add_package(uuid(DATA), numbered(number)).unwrap().tree().to_string();
+        let number = (0..).find(|number| tree(*number) > "ff".to_owned()).unwrap();
+        let data = site.add_package(uuid(DATA), numbered(number)).unwrap();
         let packages = [("AcmeData", data), ("AcmeTools", tools), ("Greeting", greeting)];
         let mut registry = format!("name = \"AcmeRegistry\"\nuuid = \"{REGISTRY}\"\n[packages]\n");
         let mut files = Vec::new();
@@ -76,7 +83,6 @@ impl Stock {
         let scene = Scene::with(site).await;
         let fetching = mirror(&scene.online());
         assert_eq!(fetching.refresh_registries(Patience::prewarm(1)).await, []);
-        // Acme's last, so that what is shared is called after it.
         for resource in [greeting, shared, tools, data, measured] {
             fetching.fetch(&resource, Patience::prewarm(1)).await.unwrap();
         }
