@@ -4,14 +4,18 @@
 //! both; what they leave open the file decides, and what that leaves open the defaults here.
 //! `airlock.example.toml` shows every key with its default and is held to this by a test.
 
+mod disk;
 mod environment;
 mod policy;
+mod scrub;
 mod secret;
 mod settings;
 mod sources;
 
+pub use disk::{Disk, DiskSettings};
 pub use environment::GitEnvironment;
 pub use policy::{About, List, Lists, Policy, Rule, RuleError};
+pub use scrub::{Scrub, ScrubSettings};
 pub use secret::{Credentials, Secret, SecretError};
 pub use settings::{
     BundleSettings, FallbackSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PolicyListSettings,
@@ -70,6 +74,10 @@ pub struct Config {
     pub limits: Limits,
     /// What must not leak and what must not come in.
     pub policy: Policy,
+    /// The room that stays free.
+    pub disk: Disk,
+    /// How everything is read again.
+    pub scrub: Scrub,
 }
 
 /// What prewarm takes.
@@ -243,6 +251,8 @@ impl Config {
             view: View::new(flags.view, file.view, offline),
             limits: Limits::new(&file.limits),
             policy: Policy::new(file.policy)?,
+            disk: Disk::new(&file.disk),
+            scrub: Scrub::new(&file.scrub)?,
         };
         config.check()
     }

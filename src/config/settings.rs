@@ -2,6 +2,8 @@
 //! checked but the form.
 
 use super::ConfigError;
+use super::disk::DiskSettings;
+use super::scrub::ScrubSettings;
 use bytesize::ByteSize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -52,6 +54,10 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// `[policy]`
     pub policy: PolicySettings,
+    /// `[disk]`
+    pub disk: DiskSettings,
+    /// `[scrub]`
+    pub scrub: ScrubSettings,
 }
 
 /// A package server: an address, or `[[upstream]]`.

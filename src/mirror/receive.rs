@@ -171,7 +171,13 @@ impl Mirror {
         let file = staged.file();
         let size = file.metadata()?.len();
         self.names.learn_artifacts(&resource, &artifacts);
-        blocking(move || store.publish(staged, &resource, contents.strict, &artifacts)).await??;
+        let disk = Arc::clone(&self.disk);
+        let published = blocking(move || {
+            // Without room for it the file is only passed on: unlinked here, and read by who has it open.
+            let takes = disk.takes_staged(&store, size);
+            if takes { store.publish(staged, &resource, contents.strict, &artifacts) } else { Ok(()) }
+        });
+        published.await??;
         Ok(Landed { file, size, from: None })
     }
 }

@@ -81,12 +81,21 @@ pub(super) async fn meta(State(app): State<App>) -> Response {
         Err(refused) => return unreadable(&refused),
     };
     let mirror = app.mirror();
+    let reader = Arc::clone(&mirror);
+    let looked = blocking(move || Ok::<_, StoreError>((reader.disk_status()?, reader.store().stepped_back()?)));
+    let (disk, stepped_back) = match looked.await.map_err(StoreError::from).and_then(|looked| looked) {
+        Ok(looked) => looked,
+        Err(error) => return unreadable(&error.into()),
+    };
     let sources = mirror.sources().into_iter().map(|(source, health)| source_status(source, &health));
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "mode": if mirror.is_offline() { "offline" } else { "online" },
         "sources": sources.collect::<Vec<_>>(),
         "registries": registries,
+        "registries_stepped_back": stepped_back,
+        "disk": disk,
+        "scrub": mirror.scrub_status(),
         "start_time": app.started(),
         "last_registry_update": registries.iter().filter_map(|registry| registry.published).max(),
         "pkgserver_version": concat!("airlock ", env!("CARGO_PKG_VERSION")),
@@ -160,12 +169,18 @@ pub(super) async fn misses(State(app): State<App>) -> Response {
     }
 }
 
-/// `/health`: 200 while the cache directory can be read.
+/// `/health`: 200 while the cache directory can be read. Also when the disk runs low: what is here is
+/// served as ever and what is not is passed through, so a load balancer that took this mirror out
+/// would turn a warning into an outage.
 pub(super) async fn health(State(app): State<App>) -> Response {
-    let store = Arc::clone(app.mirror().store());
-    let readable = blocking(move || fs_err::read_dir(store.root()).map(drop)).await;
-    match readable.and_then(|readable| readable) {
-        Ok(()) => "ok\n".into_response(),
+    let mirror = app.mirror();
+    let readable = blocking(move || {
+        fs_err::read_dir(mirror.store().root())?;
+        Ok(mirror.disk_status().is_ok_and(|disk| disk.is_low()))
+    });
+    match readable.await.and_then(|readable| readable) {
+        Ok(false) => "ok\n".into_response(),
+        Ok(true) => "ok, but low disk: nothing new is cached\n".into_response(),
         Err(error) => {
             tracing::error!("not healthy: {error}");
             (StatusCode::SERVICE_UNAVAILABLE, "the cache directory cannot be read\n").into_response()
