@@ -61,7 +61,8 @@ impl Scope {
     /// Whether a resource is of it.
     pub fn has(&self, resource: &Resource) -> bool {
         let path = resource.relative_path();
-        let is_below = |part: &String| path.strip_prefix(part.as_str()).is_some_and(|it| it.is_empty() || it.starts_with('/'));
+        let is_below =
+            |part: &String| path.strip_prefix(part.as_str()).is_some_and(|it| it.is_empty() || it.starts_with('/'));
         self.parts.is_empty() || self.parts.iter().any(is_below)
     }
 }

@@ -63,7 +63,11 @@ pub(super) fn run(config: &Config, args: VerifyArgs) -> anyhow::Result<Outcome> 
         if !repairs {
             store.note(Action::Verify, found.is_clean(), summary.clone());
             let is_clean = found.is_clean();
-            if config.json { print_json(&found)? } else { print(&(summary + "\n" + &text(&found)))? }
+            if config.json {
+                print_json(&found)?
+            } else {
+                print(&(summary + "\n" + &text(&found)))?
+            }
             return Ok(outcome(is_clean));
         }
         let bar = Bar::new(0, "repairing");
@@ -122,7 +126,10 @@ async fn parts(mirror: &Arc<Mirror>, named: &[String]) -> anyhow::Result<Vec<Str
         names.into_iter().map(|name| Ok((of_package(&reader, &name)?, name))).collect::<Result<Vec<_>, StoreError>>()
     });
     for (found, name) in found.await?? {
-        anyhow::ensure!(!found.is_empty(), "{name:?} is no package that a registry here knows, and no path in the cache");
+        anyhow::ensure!(
+            !found.is_empty(),
+            "{name:?} is no package that a registry here knows, and no path in the cache"
+        );
         parts.extend(found);
     }
     Ok(parts)
@@ -158,7 +165,8 @@ fn of_package(mirror: &Mirror, name: &str) -> Result<Vec<String>, StoreError> {
     }
     let folders = parts.clone();
     mirror.store().for_each_fact(|fact| {
-        let is_its = |folder: &String| Some(folder.as_str()) == fact.resource.relative_path().rsplit_once('/').map(|it| it.0);
+        let is_its =
+            |folder: &String| Some(folder.as_str()) == fact.resource.relative_path().rsplit_once('/').map(|it| it.0);
         if fact.resource.kind() == Kind::Package && folders.iter().any(is_its) {
             let artifacts = fact.artifacts.iter().map(|it| Resource::Artifact { tree: it.tree }.relative_path());
             parts.extend(artifacts);

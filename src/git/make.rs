@@ -168,20 +168,15 @@ impl BareClone {
     }
 
     /// Removes what processes that were killed left behind: packs in progress, which are as large as a
-    /// repository, locks of git, which keep it from ever working again, and half clones.
+    /// repository, and half clones.
     pub(super) fn sweep(&self) {
         let folder = self.folder();
-        for (within, is_left) in [
-            (folder.join("objects/pack"), (|name| name.starts_with("tmp_")) as fn(&str) -> bool),
-            (folder.to_owned(), |name| name.ends_with(".lock")),
-        ] {
-            for entry in fs::read_dir(within).into_iter().flatten().flatten() {
-                let is_its = entry.file_name().to_str().is_some_and(is_left);
-                let modified = entry.metadata().and_then(|metadata| metadata.modified());
-                let is_old = modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LEFT_BEHIND));
-                if is_its && is_old && fs::remove_file(entry.path()).is_ok() {
-                    tracing::info!(file = %entry.path().display(), "removed what a killed git left behind");
-                }
+        for entry in fs::read_dir(folder.join("objects/pack")).into_iter().flatten().flatten() {
+            let is_its = entry.file_name().to_str().is_some_and(|name| name.starts_with("tmp_"));
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let is_old = modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LEFT_BEHIND));
+            if is_its && is_old && fs::remove_file(entry.path()).is_ok() {
+                tracing::info!(file = %entry.path().display(), "removed what a killed git left behind");
             }
         }
         // Without the clone itself, `old` is all that is left of it until there is a new one.

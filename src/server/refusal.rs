@@ -46,7 +46,9 @@ fn advice(refusal: &Refusal) -> &'static str {
             "is not in this mirror. It is private, or may be, so no public upstream was asked for it: \
              `airlock policy explain` says there why. It is on the list of misses now."
         }
-        Refusal::Full | Refusal::Low(_) => "could not be stored: the disk of the mirror is full. Please tell its administrator.",
+        Refusal::Full | Refusal::Low(_) => {
+            "could not be stored: the disk of the mirror is full. Please tell its administrator."
+        }
         Refusal::Store(_) => "could not be read: the disk of the mirror failed. Please tell its administrator.",
         Refusal::Closing => "could not be served: the mirror is stopping.",
     }

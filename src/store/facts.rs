@@ -145,7 +145,9 @@ impl Facts {
             }
         })?;
         trees.extend(pairs.iter().filter(|(name, _)| *name == resource.tree()).map(|(_, strict)| *strict));
-        trees.extend(pairs.iter().filter(|(_, strict)| trees.contains(strict)).map(|(name, _)| *name).collect::<Vec<_>>());
+        trees.extend(
+            pairs.iter().filter(|(_, strict)| trees.contains(strict)).map(|(name, _)| *name).collect::<Vec<_>>(),
+        );
         trees.remove(&resource.tree());
         Ok(trees.into_iter().map(|tree| resource.with_tree(tree)).collect())
     }

@@ -42,3 +42,4 @@ mod trust;
 mod upstreams;
 mod view;
 mod view_data;
+mod whole;
