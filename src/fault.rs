@@ -39,6 +39,7 @@ pub const POINTS: &[&str] = &[
     "export.renamed",
     "gc.planned",
     "gc.removed",
+    "scrub.recorded",
 ];
 
 /// Kills the process if this point is armed.

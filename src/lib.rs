@@ -20,6 +20,7 @@ pub mod mirror;
 pub mod policy;
 pub mod prewarm;
 pub mod protocol;
+pub mod repair;
 pub mod request;
 pub mod resolve;
 pub mod sample;

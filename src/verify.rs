@@ -1,8 +1,8 @@
 //! Hashing the whole cache again: what is damaged is taken out of sight and reported.
 
-use crate::mirror::{Damage, verify_file};
+use crate::mirror::{Examined, examine, whole};
 use crate::protocol::{Kind, Resource};
-use crate::store::{Lookup, Stamp, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::tree::Limits;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub struct Damaged {
     pub resource: Resource,
     /// What is wrong with it.
     pub problem: String,
-    /// Where it is now; `None` if it could not be moved.
+    /// Where it is now; `None` if it was to stay, or could not be moved.
     pub quarantine: Option<PathBuf>,
 }
 
@@ -48,6 +48,25 @@ impl Report {
     }
 }
 
+/// What is verified, and how.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// Paths below the cache directory, of resources or of folders of them; empty for everything.
+    pub parts: Vec<String>,
+    /// Whether what is damaged goes to the quarantine.
+    pub moves: bool,
+}
+
+impl Scope {
+    /// Whether a resource is of it.
+    pub fn has(&self, resource: &Resource) -> bool {
+        let path = resource.relative_path();
+        let is_below =
+            |part: &String| path.strip_prefix(part.as_str()).is_some_and(|it| it.is_empty() || it.starts_with('/'));
+        self.parts.is_empty() || self.parts.iter().any(is_below)
+    }
+}
+
 /// Hashes everything with `jobs` threads. `progress` is told of each file and its bytes.
 pub fn verify(
     store: &Arc<Store>,
@@ -55,7 +74,25 @@ pub fn verify(
     jobs: usize,
     progress: &(impl Fn(&Resource, u64) + Sync),
 ) -> Result<Report, StoreError> {
-    check_all(store, limits, jobs, Kind::ALL.into_iter().flat_map(|kind| store.resources(kind)), progress)
+    verify_scope(store, limits, jobs, &Scope { parts: Vec::new(), moves: true }, progress)
+}
+
+/// Hashes what is in scope, in the same way.
+pub fn verify_scope(
+    store: &Arc<Store>,
+    limits: &Limits,
+    jobs: usize,
+    scope: &Scope,
+    progress: &(impl Fn(&Resource, u64) + Sync),
+) -> Result<Report, StoreError> {
+    let all = all(store).filter(|it| !matches!(it, Ok(resource) if !scope.has(resource)));
+    check_all(store, limits, (jobs, scope.moves), all, progress)
+}
+
+/// Everything that a pass looks at: what is here, and the registries that were derived from it.
+pub fn all(store: &Store) -> impl Iterator<Item = Result<Resource, StoreError>> + Send + use<> {
+    let kinds: Vec<_> = Kind::ALL.into_iter().map(|kind| store.resources(kind)).collect();
+    kinds.into_iter().flatten().chain(store.derived_here())
 }
 
 /// Hashes what nobody has verified as it is now, in the same way.
@@ -65,7 +102,7 @@ pub fn verify_new(
     jobs: usize,
     progress: &(impl Fn(&Resource, u64) + Sync),
 ) -> Result<Report, StoreError> {
-    check_all(store, limits, jobs, unverified(store)?.into_iter().map(Ok), progress)
+    check_all(store, limits, (jobs, true), unverified(store)?.into_iter().map(Ok), progress)
 }
 
 /// The files that nobody has verified as they are now.
@@ -84,7 +121,7 @@ pub fn unverified(store: &Store) -> Result<Vec<Resource>, StoreError> {
 fn check_all(
     store: &Arc<Store>,
     limits: &Limits,
-    jobs: usize,
+    (jobs, moves): (usize, bool),
     resources: impl Iterator<Item = Result<Resource, StoreError>> + Send,
     progress: &(impl Fn(&Resource, u64) + Sync),
 ) -> Result<Report, StoreError> {
@@ -94,7 +131,8 @@ fn check_all(
         loop {
             let next = resources.lock().unwrap_or_else(PoisonError::into_inner).next();
             let Some(resource) = next.transpose()? else { return Ok::<_, StoreError>(()) };
-            check(store, limits, resource, &report, progress);
+            let examined = examine(store, limits, &resource, moves, whole);
+            note(resource, examined, &report, progress);
         }
     };
     std::thread::scope(|scope| {
@@ -108,52 +146,19 @@ fn check_all(
     Ok(report)
 }
 
-fn check(
-    store: &Store,
-    limits: &Limits,
-    resource: Resource,
-    report: &Mutex<Report>,
-    progress: &impl Fn(&Resource, u64),
-) {
-    let found = check_one(store, limits, resource);
+fn note(resource: Resource, examined: Examined, report: &Mutex<Report>, progress: &impl Fn(&Resource, u64)) {
     let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-    match found {
-        Ok(None) => {}
-        Ok(Some((stamp, problem))) => {
-            report.checked += 1;
-            report.bytes += stamp.size;
-            report.damaged.extend(problem.and_then(|problem| set_aside(store, resource, stamp, problem)));
-            progress(&resource, stamp.size);
+    let bytes = match examined {
+        // It has gone meanwhile.
+        Examined::Gone => return,
+        Examined::Unreadable { why: problem } => return report.unreadable.push(Unreadable { resource, problem }),
+        Examined::Whole { bytes } => bytes,
+        Examined::Damaged { bytes, why: problem, quarantine } => {
+            report.damaged.push(Damaged { resource, problem, quarantine });
+            bytes
         }
-        Err(problem) => report.unreadable.push(Unreadable { resource, problem }),
-    }
-}
-
-/// Takes a damaged file out of sight; `None` if it has been replaced or removed meanwhile.
-fn set_aside(store: &Store, resource: Resource, wrong: Stamp, problem: String) -> Option<Damaged> {
-    match store.quarantine(&resource, wrong) {
-        Ok(None) => None,
-        Ok(quarantine) => Some(Damaged { resource, problem, quarantine }),
-        Err(_) => Some(Damaged { resource, problem, quarantine: None }),
-    }
-}
-
-/// What a file looked like and what is wrong with it; `None` if it has gone meanwhile.
-fn check_one(store: &Store, limits: &Limits, resource: Resource) -> Result<Option<(Stamp, Option<String>)>, String> {
-    let (open, known) = match store.look_up(&resource).map_err(|error| error.to_string())? {
-        Lookup::Absent => return Ok(None),
-        Lookup::Verified(open, _) => (open, true),
-        Lookup::Unverified(open) => (open, false),
     };
-    let stamp = open.stamp;
-    match verify_file(&resource, &Arc::new(open.file), stamp, limits) {
-        Ok(fact) => {
-            if !known {
-                store.remember(fact);
-            }
-            Ok(Some((stamp, None)))
-        }
-        Err(Damage::Wrong(problem)) => Ok(Some((stamp, Some(problem)))),
-        Err(Damage::Unreadable(error)) => Err(error.to_string()),
-    }
+    report.checked += 1;
+    report.bytes += bytes;
+    progress(&resource, bytes);
 }

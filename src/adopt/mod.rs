@@ -90,7 +90,7 @@ impl Adoption<'_> {
         let takes_registries = self.only.contains(&Kind::Registry);
         progress(Event::Found(others.len() + if takes_registries { registries.len() } else { 0 }));
 
-        let work = Work::new(store, self.jobs, progress);
+        let work = Work::new(store, self.jobs, self.dry_run, progress);
         let found = self.registries(store, &registries, &work);
         let hints = self.hints(store, &depots, &found)?;
         let context = Context { store, limits: self.limits, hints: &hints, dry_run: self.dry_run };

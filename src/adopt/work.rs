@@ -21,6 +21,7 @@ const BATCH_BYTES: u64 = 64 << 20;
 pub(super) struct Work<'w, P> {
     store: &'w Store,
     jobs: usize,
+    dry_run: bool,
     progress: &'w P,
     tally: Mutex<Tally>,
     batch: Mutex<(Vec<(Item, Verified)>, u64)>,
@@ -39,8 +40,8 @@ pub(super) struct Tally {
 }
 
 impl<'w, P: Fn(Event<'_>) + Sync> Work<'w, P> {
-    pub(super) fn new(store: &'w Store, jobs: usize, progress: &'w P) -> Self {
-        Self { store, jobs, progress, tally: Mutex::default(), batch: Mutex::default() }
+    pub(super) fn new(store: &'w Store, jobs: usize, dry_run: bool, progress: &'w P) -> Self {
+        Self { store, jobs, dry_run, progress, tally: Mutex::default(), batch: Mutex::default() }
     }
 
     /// Judges tasks and publishes what is what it says.
@@ -53,7 +54,7 @@ impl<'w, P: Fn(Event<'_>) + Sync> Work<'w, P> {
                         // Not in the condition: the lock must not be held while the task is done.
                         let task = lock(&next).next();
                         let Some(task) = task else { return };
-                        let judged = judge(task);
+                        let judged = self.ensure_room().and_then(|()| judge(task));
                         let bytes = judged.as_ref().ok().and_then(|sealed| sealed.item.bytes).unwrap_or_default();
                         self.settle(task, judged);
                         (self.progress)(Event::Done { path: &task.path, bytes });
@@ -68,6 +69,11 @@ impl<'w, P: Fn(Event<'_>) + Sync> Work<'w, P> {
 
     pub(super) fn into_tally(self) -> Tally {
         self.tally.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing is begun with the room that must stay free.
+    fn ensure_room(&self) -> Result<(), Fault> {
+        if self.dry_run { Ok(()) } else { Ok(self.store.room().and_then(|room| room.ensure())?) }
     }
 
     fn settle(&self, task: &Task, judged: Result<Sealed, Fault>) {

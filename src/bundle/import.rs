@@ -9,7 +9,7 @@ use super::work;
 use crate::exchange::{BundleIndex, Entry};
 use crate::fault::point;
 use crate::protocol::Resource;
-use crate::store::{Action, ReceivedBundle, Store, StoreError, gaps};
+use crate::store::{Action, ReceivedBundle, Room, Store, StoreError, gaps};
 use crate::tree::Limits;
 use std::collections::BTreeSet;
 
@@ -42,16 +42,17 @@ impl Import<'_> {
         bundles: &[Bundle],
         progress: &(impl Fn(&Entry) + Sync),
     ) -> Result<ImportReport, StoreError> {
+        let room = store.room()?;
         let mut report = ImportReport {
             dry_run: self.dry_run,
             stopped: self.refusal(bundles),
             needed_bytes: needed(store, bundles),
-            free_bytes: store.free_bytes()?,
+            free_bytes: room.free,
             changed: false,
             bundles: bundles.iter().map(Imported::new).collect(),
         };
-        if report.stopped.is_none() && report.needed_bytes > report.free_bytes {
-            report.stopped = Some(no_room(&report));
+        if report.stopped.is_none() && report.needed_bytes > room.left() {
+            report.stopped = Some(no_room(report.needed_bytes, room));
         }
         if report.stopped.is_some() {
             return Ok(report);
@@ -130,10 +131,9 @@ fn needed(store: &Store, bundles: &[Bundle]) -> u64 {
     if needed == 0 { 0 } else { needed.saturating_add(ROOM) }
 }
 
-fn no_room(report: &ImportReport) -> String {
-    let size = |bytes: u64| bytesize::ByteSize(bytes).display().iec().to_string();
-    let (needed, free) = (size(report.needed_bytes), size(report.free_bytes));
-    format!("the disk of the cache has {free} free and {needed} are needed. Nothing was imported")
+fn no_room(needed: u64, room: Room) -> String {
+    let needed = bytesize::ByteSize(needed).display().iec();
+    format!("the disk of the cache has {room}, and {needed} are needed. Nothing was imported")
 }
 
 fn stopped(error: &StoreError) -> String {

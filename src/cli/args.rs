@@ -12,6 +12,7 @@ use super::prewarm::PrewarmArgs;
 use super::registries::RegistriesArgs;
 use super::status::StatusArgs;
 use super::token::TokenArgs;
+use super::verify::VerifyArgs;
 use crate::config::{LogFormat, RequestSettings, Settings, Show, UpstreamSettings, ViewSettings};
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -75,7 +76,7 @@ pub(super) enum Command {
     Status(StatusArgs),
     /// Show what no manifest needs, and remove it with --yes
     Gc(GcArgs),
-    /// Hash the whole cache again; what is damaged goes to .airlock/quarantine
+    /// Hash the whole cache again; what is damaged goes to .airlock/quarantine, and --repair brings it back
     Verify(VerifyArgs),
     /// Make, show and import the bundles that cross the gap, and the keys that sign them
     Bundle(BundleArgs),
@@ -200,16 +201,6 @@ pub(super) enum RequestAction {
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct VerifyArgs {
-    /// Files hashed side by side [default: one per processor]
-    #[arg(long, env = "AIRLOCK_JOBS", value_name = "N")]
-    jobs: Option<usize>,
-    /// One JSON document on standard output
-    #[arg(long, env = "AIRLOCK_JSON", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = switch(), value_name = "BOOL")]
-    json: Option<bool>,
-}
-
-#[derive(Debug, clap::Args)]
 pub(super) struct DemoArgs {
     /// Address and port to serve at [default: 127.0.0.1:8000]
     #[arg(long, env = "AIRLOCK_LISTEN", value_name = "ADDR:PORT")]
@@ -268,7 +259,7 @@ impl Command {
             Self::Check(args) => args.settings(common),
             Self::Status(args) => args.settings(common),
             Self::Gc(args) => args.settings(common),
-            Self::Verify(args) => Settings { jobs: args.jobs, json: args.json, ..common },
+            Self::Verify(args) => args.settings(common),
             Self::Bundle(args) => args.settings(common),
             Self::Token(args) => args.settings(common),
             Self::Doctor(args) => Settings { json: args.json, ..common },

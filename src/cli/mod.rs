@@ -97,7 +97,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Request(args) => request::run(&config, args.action.unwrap_or_default()),
         Command::Registries(args) => block_on(registries::run(&config, args)),
         Command::Policy(args) => policy::run(&config, args),
-        Command::Verify(_) => verify::run(&config),
+        Command::Verify(args) => verify::run(&config, args),
         Command::Bundle(args) => bundle::run(&config, args),
         Command::Gc(args) => gc::run(&config, args),
         Command::Status(_) => status::run(&config),
@@ -186,6 +186,7 @@ fn ensure_existing(config: &Config) -> anyhow::Result<()> {
 
 fn open_as(config: &Config, open: fn(&Path) -> Result<Store, StoreError>) -> anyhow::Result<Arc<Store>> {
     let store = open(&config.cache);
+    let _ = store.as_ref().map(|store| store.keep_free(config.disk.min_free));
     let must = if matches!(store, Err(StoreError::Io(_))) { ", which must be writable" } else { "" };
     Ok(Arc::new(store.with_context(|| format!("cannot use the cache directory {}{must}", config.cache.display()))?))
 }

@@ -36,6 +36,8 @@ impl Config {
             limits,
             policy,
             access,
+            disk,
+            scrub,
             file: _,
         } = &mut self;
         changes.fixed("cache", &old.cache, cache);
@@ -74,6 +76,8 @@ impl Config {
         changes.shown("limits.ratio", &old.limits.ratio, &limits.ratio);
         changes.policy(&old.policy, policy);
         changes.hidden("access", old.access != *access);
+        changes.shown("disk", &old.disk, disk);
+        changes.shown("scrub", &old.scrub, scrub);
         (self, changes.0)
     }
 }

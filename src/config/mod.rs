@@ -6,15 +6,19 @@
 
 mod access;
 mod changes;
+mod disk;
 mod environment;
 mod policy;
+mod scrub;
 mod secret;
 mod settings;
 mod sources;
 
 pub use access::{Access, AccessSettings, TokenNeed};
+pub use disk::{Disk, DiskSettings};
 pub use environment::GitEnvironment;
 pub use policy::{About, List, Lists, Policy, Rule, RuleError};
+pub use scrub::{Scrub, ScrubSettings};
 pub use secret::{Credentials, Secret, SecretError};
 pub use settings::{
     BundleSettings, FallbackSettings, LimitSettings, LogFormat, LogLevel, MirrorSettings, PolicyListSettings,
@@ -77,6 +81,10 @@ pub struct Config {
     pub access: Access,
     /// The file that was read, if there was one.
     pub file: Option<PathBuf>,
+    /// The room that stays free.
+    pub disk: Disk,
+    /// How everything is read again.
+    pub scrub: Scrub,
 }
 
 /// What prewarm takes.
@@ -252,6 +260,8 @@ impl Config {
             policy: Policy::new(file.policy)?,
             access: Access::new(file.access)?,
             file: None,
+            disk: Disk::new(&file.disk),
+            scrub: Scrub::new(&file.scrub)?,
         };
         config.check()
     }

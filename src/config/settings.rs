@@ -1,6 +1,8 @@
 //! Settings as somebody wrote them: the keys of `airlock.toml`, everything optional, nothing
 //! checked but the form.
 
+use super::disk::DiskSettings;
+use super::scrub::ScrubSettings;
 use super::{AccessSettings, ConfigError};
 use bytesize::ByteSize;
 use serde::de::value::MapAccessDeserializer;
@@ -54,6 +56,10 @@ pub struct Settings {
     pub policy: PolicySettings,
     /// `[access]`
     pub access: AccessSettings,
+    /// `[disk]`
+    pub disk: DiskSettings,
+    /// `[scrub]`
+    pub scrub: ScrubSettings,
 }
 
 /// A package server: an address, or `[[upstream]]`.

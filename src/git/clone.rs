@@ -219,6 +219,8 @@ impl BareClone {
         let after = self.program.bounds().whole;
         let lock =
             Lock::acquire(&self.folder.with_extension("lock"), Instant::now() + after, &|| self.program.is_stopped())?;
-        lock.ok_or_else(|| GitError::TimedOut { address: self.shown().to_owned(), after })
+        let lock = lock.ok_or_else(|| GitError::TimedOut { address: self.shown().to_owned(), after })?;
+        self.sweep();
+        Ok(lock)
     }
 }

@@ -8,11 +8,15 @@ use fs_err as fs;
 use git2::Oid;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Marks a clone that has all blobs.
 const FULL: &str = "airlock-full";
 /// Marks a clone in which something was found damaged.
 const DAMAGED: &str = "airlock-damaged";
+/// What a git that was killed left behind is older than this; one that outlived its airlock may still be
+/// at work.
+const LEFT_BEHIND: Duration = Duration::from_hours(1);
 /// The branch that the repository points to.
 pub(super) const HEAD: &str = "refs/airlock/head";
 
@@ -161,6 +165,26 @@ impl BareClone {
         };
         // What stops the look itself shows in what comes next.
         look().unwrap_or_else(|error| !matches!(error, GitError::Broken { .. }))
+    }
+
+    /// Removes what processes that were killed left behind: packs in progress, which are as large as a
+    /// repository, and half clones.
+    pub(super) fn sweep(&self) {
+        let folder = self.folder();
+        for entry in fs::read_dir(folder.join("objects/pack")).into_iter().flatten().flatten() {
+            let is_its = entry.file_name().to_str().is_some_and(|name| name.starts_with("tmp_"));
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let is_old = modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LEFT_BEHIND));
+            if is_its && is_old && fs::remove_file(entry.path()).is_ok() {
+                tracing::info!(file = %entry.path().display(), "removed what a killed git left behind");
+            }
+        }
+        // Without the clone itself, `old` is all that is left of it until there is a new one.
+        if folder.join("HEAD").exists() {
+            for end in ["new", "old"] {
+                let _ = remove(&self.beside(end));
+            }
+        }
     }
 
     fn beside(&self, end: &str) -> PathBuf {

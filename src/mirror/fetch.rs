@@ -59,7 +59,7 @@ impl Mirror {
 
     /// What lies here under this name, verified now if it was not yet. What turns out to be wrong
     /// is taken out of sight.
-    async fn land_from_disk(&self, flight: &Flight) -> Result<Option<Landed>, Refusal> {
+    async fn land_from_disk(self: &Arc<Self>, flight: &Flight) -> Result<Option<Landed>, Refusal> {
         let open = match self.look_up(&flight.resource).await? {
             Lookup::Absent => return Ok(None),
             Lookup::Verified(open, _) => return Ok(Some(landed(open))),
@@ -82,7 +82,12 @@ impl Mirror {
         if flight.is_committed() || self.sources.is_empty() { Err(Refusal::Content(damage)) } else { Ok(None) }
     }
 
-    async fn verify_here(&self, resource: Resource, file: &Arc<File>, stamp: Stamp) -> Result<Option<String>, Refusal> {
+    async fn verify_here(
+        self: &Arc<Self>,
+        resource: Resource,
+        file: &Arc<File>,
+        stamp: Stamp,
+    ) -> Result<Option<String>, Refusal> {
         let (store, limits, file) = (Arc::clone(&self.store), self.limits.clone(), Arc::clone(file));
         match blocking(move || verify_file(&resource, &file, stamp, &limits)).await? {
             Ok(fact) => {
@@ -90,7 +95,10 @@ impl Mirror {
                 blocking(move || store.remember(fact)).await?;
                 Ok(None)
             }
-            Err(Damage::Unreadable(error)) => Err(error.into()),
+            Err(Damage::Unreadable(error)) => {
+                self.suspect(resource, &error);
+                Err(error.into())
+            }
             Err(Damage::Wrong(damage)) => Ok(Some(damage)),
         }
     }

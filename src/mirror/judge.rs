@@ -119,7 +119,7 @@ pub fn is_here(store: &Store, limits: &Limits, resource: &Resource) -> Result<bo
 }
 
 /// Reads a shared file from its start, wherever others are in it.
-struct At(Arc<File>, u64);
+pub(super) struct At(pub(super) Arc<File>, pub(super) u64);
 
 impl Read for At {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

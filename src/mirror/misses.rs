@@ -24,6 +24,11 @@ impl Mirror {
     /// Writes a refusal down as a miss, if it is one.
     pub(super) fn refused(&self, resource: &Resource, refusal: &Refusal, client: &Client) {
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
+        self.missed(resource, refusal, client);
+    }
+
+    /// The same for what no client asked for.
+    pub(super) fn missed(&self, resource: &Resource, refusal: &Refusal, client: &Client) {
         let Some(reason) = refusal.reason() else { return };
         let (first, name) = (jiff::Timestamp::now(), self.names.name(resource));
         let (name, version) = name.map_or((None, None), |name| (Some(name.name), name.version));

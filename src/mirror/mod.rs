@@ -5,17 +5,20 @@
 //! registries and packages name (`fallback.rs`, `origins.rs`), a memory of what failed lately
 //! (`memory.rs`), the task that follows the registries (`registries.rs`, `private.rs`), the names of
 //! things for people (`names.rs`, `catalogue.rs`), whose they are (`belonging.rs`), the registries that list only
-//! what is here (`view.rs`), the ledger of misses (`misses.rs`), and what becomes of wishes (`wishes.rs`).
-//! `succession.rs` puts another configuration into force while clients are served.
+//! what is here (`view.rs`), the ledger of misses (`misses.rs`), what becomes of wishes (`wishes.rs`), of damage
+//! (`heal.rs`, `scrub.rs`) and of a disk that runs low (`disk.rs`). `succession.rs` puts another configuration into
+//! force while clients are served.
 
 mod artifacts;
 mod belonging;
 mod body;
 mod catalogue;
+mod disk;
 mod fallback;
 mod fetch;
 mod flight;
 mod flights;
+mod heal;
 mod judge;
 mod memory;
 mod misses;
@@ -28,6 +31,7 @@ mod receive;
 mod refusal;
 mod registries;
 mod rescan;
+mod scrub;
 mod steer;
 mod succession;
 mod view;
@@ -36,7 +40,9 @@ mod writer;
 
 pub use body::read;
 pub use catalogue::{Catalogue, CataloguedPackage, CataloguedVersion, FirstOf, PackageSummary, VersionState};
+pub use disk::DiskStatus;
 pub use flight::{HOLD_BACK, Landed};
+pub use heal::{Examined, Healed, examine, whole};
 pub use judge::{Damage, hold, is_here, verify_file, verify_reader};
 pub use memory::Health;
 pub use names::{LoadError, Name, load_registry};
@@ -44,6 +50,7 @@ pub use patience::Patience;
 pub use policy::Standing;
 pub use refusal::Refusal;
 pub use registries::{ListingAnswer, RegistryProblem};
+pub use scrub::{ScrubEnd, ScrubStatus};
 pub use steer::SteerError;
 pub use view::Served;
 pub use wishes::{PackagesByName, WishState, WishStatus, near_names};
@@ -52,11 +59,12 @@ use crate::config::Config;
 use crate::policy::{Act, Policy};
 use crate::protocol::Resource;
 use crate::source::{Rank, Source};
-use crate::store::{Client, Lookup, OpenFile, Stamp, Store};
+use crate::store::{Client, Lookup, OpenFile, Stamp, StepBack, Store};
 use crate::tree::Limits;
 use bytes::Bytes;
 use flight::Head;
 use futures_util::stream::{BoxStream, StreamExt};
+use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,6 +107,12 @@ pub struct Mirror {
     view: view::View,
     /// One search of the cache directory at a time.
     searching: tokio::sync::Mutex<()>,
+    disk: Arc<disk::Disk>,
+    scrub: scrub::Scrub,
+    /// What is being looked at because it could not be read.
+    suspects: Mutex<HashSet<Resource>>,
+    /// The registries that were said not to be shown as they are published.
+    stepped_back: Mutex<Vec<StepBack>>,
     counters: Arc<Counters>,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -176,6 +190,7 @@ impl Mirror {
 
     /// Opens a mirror without the tasks of a server: nothing happens unless it is asked for.
     pub fn new(store: Arc<Store>, mut sources: Vec<Arc<dyn Source>>, config: &Config) -> Self {
+        store.keep_free(config.disk.min_free);
         sources.sort_by_key(|source| source.rank());
         let with_health = sources.iter().filter(|source| source.rank() != Rank::Fallback).count();
         let hot = quick_cache::sync::Cache::with_weighter(
@@ -207,6 +222,10 @@ impl Mirror {
             problems: Mutex::default(),
             view: view::View::new(config),
             searching: tokio::sync::Mutex::default(),
+            disk: Arc::default(),
+            scrub: scrub::Scrub::new(config.scrub),
+            suspects: Mutex::default(),
+            stepped_back: Mutex::default(),
             counters: Arc::default(),
             tasks: TaskTracker::new(),
             resting: closing.child_token(),
@@ -275,9 +294,16 @@ impl Mirror {
         let before = match self.look_up(resource).await? {
             Lookup::Verified(open, _) => return Ok(Brought { bytes: open.stamp.size, was_here: true, from: None }),
             Lookup::Unverified(open) => Some(open.stamp),
-            Lookup::Absent => None,
+            Lookup::Absent => {
+                self.ensure_room().await?;
+                None
+            }
         };
         let landed = self.fly(resource, patience).landed().await?;
+        // Passed on to whoever was streaming it, and not kept.
+        if landed.from.is_some() && matches!(self.look_up(resource).await?, Lookup::Absent) {
+            self.ensure_room().await?;
+        }
         // A file that only had to be verified was here; a damaged one was replaced.
         let was_here = before == Some(Stamp::of(&landed.file.metadata()?));
         Ok(Brought { bytes: landed.size, was_here, from: landed.from })
@@ -291,7 +317,7 @@ impl Mirror {
         self.flush_misses().await;
     }
 
-    async fn try_hit(&self, resource: &Resource) -> Result<Option<Found>, Refusal> {
+    async fn try_hit(self: &Arc<Self>, resource: &Resource) -> Result<Option<Found>, Refusal> {
         if let Some(body) = self.hot.get(resource) {
             return Ok(Some(Found::Memory(body)));
         }
@@ -299,7 +325,8 @@ impl Mirror {
         if open.stamp.size > SMALL {
             return Ok(Some(Found::File(Landed { file: Arc::new(open.file), size: open.stamp.size, from: None })));
         }
-        let Some(body) = blocking(move || read_whole(&open)).await?? else { return Ok(None) };
+        let read = blocking(move || read_whole(&open)).await?;
+        let Some(body) = read.inspect_err(|error| self.suspect(*resource, error))? else { return Ok(None) };
         self.hot.insert(*resource, body.clone());
         Ok(Some(Found::Memory(body)))
     }

@@ -1,6 +1,7 @@
 //! One attempt at one source: its bytes go to the disk and to the verification behind it, each at
 //! its own pace; a download that breaks goes on where it broke.
 
+use super::disk::Disk;
 use super::fetch::within;
 use super::flight::{Flight, HOLD_BACK, Landed};
 use super::judge::{describe, hash, held_artifacts, judge};
@@ -9,9 +10,9 @@ use super::refusal::Refusal;
 use super::writer::Writer;
 use super::{Mirror, blocking};
 use crate::fault;
-use crate::protocol::Resource;
+use crate::protocol::{Resource, TreeHash};
 use crate::source::{Answer, Fault, Resume, Source, Wanted};
-use crate::store::{Staged, StoreError};
+use crate::store::{HeldArtifact, Staged, Store, StoreError};
 use crate::tree::{Contents, TreeError};
 use futures_util::stream::{self, StreamExt};
 use std::io;
@@ -91,14 +92,14 @@ impl Mirror {
     async fn land_small(&self, resource: Resource, body: Vec<u8>, mut staged: Staged) -> Result<Landed, Failed> {
         let size = body.len() as u64;
         self.counters.received.fetch_add(size, Ordering::Relaxed);
-        let (store, limits) = (Arc::clone(&self.store), self.limits.clone());
+        let (store, limits, disk) = (Arc::clone(&self.store), self.limits.clone(), Arc::clone(&self.disk));
         let landed = blocking(move || {
             staged.write_all(&body)?;
             fault::point("flight.received");
             let contents = hash(body.as_slice(), &limits).map_err(|error| tree_fault(&error))?;
             judge(&resource, &contents).map_err(Fault::Content)?;
             let (file, artifacts) = (staged.file(), held_artifacts(&resource, &contents));
-            store.publish(staged, &resource, contents.strict, &artifacts)?;
+            publish_if_room(&store, &disk, staged, &resource, contents.strict, &artifacts)?;
             Ok::<_, Failed>((Landed { file, size, from: None }, artifacts))
         });
         let (landed, artifacts) = landed.await??;
@@ -204,8 +205,25 @@ impl Mirror {
         let file = staged.file();
         let size = file.metadata()?.len();
         self.names.learn_artifacts(&resource, &artifacts);
-        blocking(move || store.publish(staged, &resource, contents.strict, &artifacts)).await??;
+        let disk = Arc::clone(&self.disk);
+        blocking(move || publish_if_room(&store, &disk, staged, &resource, contents.strict, &artifacts)).await??;
         Ok(Landed { file, size, from: None })
+    }
+}
+
+/// Without room for it a file is only passed on: unlinked here, and read by who has it open.
+fn publish_if_room(
+    store: &Store,
+    disk: &Disk,
+    staged: Staged,
+    resource: &Resource,
+    strict: TreeHash,
+    artifacts: &[HeldArtifact],
+) -> Result<(), StoreError> {
+    if disk.takes_staged(store, staged.written()) {
+        store.publish(staged, resource, strict, artifacts)
+    } else {
+        Ok(())
     }
 }
 

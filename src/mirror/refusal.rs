@@ -37,6 +37,9 @@ pub enum Refusal {
     /// No room left in the cache directory.
     #[error("the disk of the cache is full")]
     Full,
+    /// What is left of the disk must stay free, so it is not cached, and it is of use only if it is.
+    #[error("{0}")]
+    Low(String),
     /// The cache directory failed.
     #[error("the cache directory failed: {0}")]
     Store(String),
@@ -54,14 +57,14 @@ impl Refusal {
             Self::Upstream(_) | Self::Slow(_) => Some(Reason::UpstreamError),
             Self::Content(_) => Some(Reason::HashMismatch),
             Self::Denied(_) | Self::Private(_) => Some(Reason::Denied),
-            Self::Full | Self::Store(_) | Self::Closing => None,
+            Self::Full | Self::Low(_) | Self::Store(_) | Self::Closing => None,
         }
     }
 
     /// More words than the reason itself, for the ledger of misses.
     pub fn detail(&self) -> Option<String> {
         match self {
-            Self::Offline | Self::NotFound | Self::Full | Self::Store(_) | Self::Closing => None,
+            Self::Offline | Self::NotFound | Self::Full | Self::Low(_) | Self::Store(_) | Self::Closing => None,
             Self::Absent(_)
             | Self::Upstream(_)
             | Self::Slow(_)
@@ -91,7 +94,11 @@ impl Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        if error.is_full() { Self::Full } else { Self::Store(error.to_string()) }
+        match error {
+            error if error.is_full() => Self::Full,
+            error @ StoreError::Low(_) => Self::Low(error.to_string()),
+            error => Self::Store(error.to_string()),
+        }
     }
 }
 

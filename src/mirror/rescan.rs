@@ -10,6 +10,9 @@ impl Mirror {
     pub(super) fn spawn_tasks(self: &Arc<Self>) {
         self.spawn_misses();
         self.spawn_rescan();
+        self.spawn_disk();
+        self.spawn_quarantine();
+        self.spawn_scrub();
         if self.shows_available() {
             self.spawn_looks();
         }
@@ -57,6 +60,7 @@ impl Mirror {
             tracing::info!(good, damaged, "found new files in the cache directory");
         }
         self.refresh_view().await;
+        self.say_stepped_back().await;
         self.view.saw(looked);
         self.load_names().await;
         (good, damaged)

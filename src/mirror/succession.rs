@@ -3,7 +3,7 @@
 //!
 //! Both share what belongs to the process and not to a configuration: the flights, so that there is
 //! still one for each resource whichever mirror is asked; the misses that are not written yet; the
-//! counters; the names that were read. What is judged by the configuration (policy, view, sources, what
+//! counters; whether the disk runs low; the names that were read. What is judged by the configuration (policy, view, sources, what
 //! failed lately) is each mirror's own.
 
 use super::{Mirror, blocking};
@@ -25,6 +25,7 @@ impl Mirror {
         new.flights = Arc::clone(&self.flights);
         new.misses = Arc::clone(&self.misses);
         new.counters = Arc::clone(&self.counters);
+        new.disk = Arc::clone(&self.disk);
         new.names = Arc::clone(&self.names);
         new.listings = Arc::clone(&self.listings);
         new.memory.inherit(&self.memory);

@@ -85,6 +85,12 @@ pub(super) async fn meta(State(app): State<App>, caller: Caller) -> Response {
         Err(refused) => return unreadable(&refused),
     };
     let mirror = app.mirror();
+    let reader = Arc::clone(&mirror);
+    let looked = blocking(move || Ok::<_, StoreError>((reader.disk_status()?, reader.store().stepped_back()?)));
+    let (disk, stepped_back) = match looked.await.map_err(StoreError::from).and_then(|looked| looked) {
+        Ok(looked) => looked,
+        Err(error) => return unreadable(&error.into()),
+    };
     // The address of a private registry is for those who may see all, and so is what an error names.
     let is_full = caller.sight(&app.config()).is_full();
     let sources = mirror.sources().into_iter().filter(|(source, _)| is_full || source.rank() != Rank::Private);
@@ -97,6 +103,9 @@ pub(super) async fn meta(State(app): State<App>, caller: Caller) -> Response {
         "mode": if mirror.is_offline() { "offline" } else { "online" },
         "sources": sources.collect::<Vec<_>>(),
         "registries": registries,
+        "registries_stepped_back": is_full.then_some(stepped_back),
+        "disk": disk,
+        "scrub": mirror.scrub_status(),
         "configuration": configuration(&app),
         "start_time": app.started(),
         "last_registry_update": registries.iter().filter_map(|registry| registry.published).max(),
@@ -206,12 +215,18 @@ pub(super) async fn misses_for(app: &App, caller: &Caller, mut misses: Vec<Miss>
     Ok(seen.await?)
 }
 
-/// `/health`: 200 while the cache directory can be read.
+/// `/health`: 200 while the cache directory can be read. Also when the disk runs low: what is here is
+/// served as ever and what is not is passed through, so a load balancer that took this mirror out
+/// would turn a warning into an outage.
 pub(super) async fn health(State(app): State<App>) -> Response {
-    let store = Arc::clone(app.mirror().store());
-    let readable = blocking(move || fs_err::read_dir(store.root()).map(drop)).await;
-    match readable.and_then(|readable| readable) {
-        Ok(()) => "ok\n".into_response(),
+    let mirror = app.mirror();
+    let readable = blocking(move || {
+        fs_err::read_dir(mirror.store().root())?;
+        Ok(mirror.disk_status().is_ok_and(|disk| disk.is_low()))
+    });
+    match readable.await.and_then(|readable| readable) {
+        Ok(false) => "ok\n".into_response(),
+        Ok(true) => "ok, but low disk: nothing new is cached\n".into_response(),
         Err(error) => {
             tracing::error!("not healthy: {error}");
             (StatusCode::SERVICE_UNAVAILABLE, "the cache directory cannot be read\n").into_response()

@@ -15,7 +15,7 @@ pub(super) const fn status(refusal: &Refusal) -> StatusCode {
         }
         Refusal::Upstream(_) | Refusal::Content(_) => StatusCode::BAD_GATEWAY,
         Refusal::Slow(_) => StatusCode::GATEWAY_TIMEOUT,
-        Refusal::Full => StatusCode::INSUFFICIENT_STORAGE,
+        Refusal::Full | Refusal::Low(_) => StatusCode::INSUFFICIENT_STORAGE,
         Refusal::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
         Refusal::Closing => StatusCode::SERVICE_UNAVAILABLE,
     }
@@ -46,7 +46,9 @@ fn advice(refusal: &Refusal) -> &'static str {
             "is not in this mirror. It is private, or may be, so no public upstream was asked for it: \
              `airlock policy explain` says there why. It is on the list of misses now."
         }
-        Refusal::Full => "could not be stored: the disk of the mirror is full. Please tell its administrator.",
+        Refusal::Full | Refusal::Low(_) => {
+            "could not be stored: the disk of the mirror is full. Please tell its administrator."
+        }
         Refusal::Store(_) => "could not be read: the disk of the mirror failed. Please tell its administrator.",
         Refusal::Closing => "could not be served: the mirror is stopping.",
     }

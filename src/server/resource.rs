@@ -3,7 +3,7 @@
 use super::range::{Wanted, wanted};
 use super::routes::App;
 use super::{access, refusal};
-use crate::mirror::{Ask, Found, Landed, read};
+use crate::mirror::{Ask, Found, Landed};
 use crate::protocol::Resource;
 use crate::store::Client;
 use axum::body::Body;
@@ -33,7 +33,7 @@ pub(super) async fn respond(app: &App, resource: Resource, request: &request::Pa
     match mirror.get(&resource, &ask).await {
         Ok(Found::Memory(body)) => hit(request, &etag, body.len() as u64, |part| memory_part(&body, part)),
         Ok(Found::File(Landed { file, size, .. })) => {
-            hit(request, &etag, size, |part| Body::from_stream(read(file, part)))
+            hit(request, &etag, size, |part| Body::from_stream(mirror.read(resource, file, part)))
         }
         Ok(Found::Streaming(length, bytes)) => whole(&etag, length, Body::from_stream(bytes)),
         // An empty body would be taken for one of length 0, and that be said.

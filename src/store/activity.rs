@@ -41,6 +41,8 @@ pub enum Action {
     Registry,
     /// All versions that are known were said to be old enough.
     Policy,
+    /// A server has read everything again.
+    Scrub,
 }
 
 impl Store {

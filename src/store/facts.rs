@@ -9,7 +9,7 @@ use super::lines::{append_lines, whole_lines};
 use crate::protocol::{Resource, TreeHash};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, BufReader, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -131,6 +131,25 @@ impl Facts {
             shard.facts.values().for_each(&mut visit);
         }
         Ok(())
+    }
+
+    /// The names under which files with this strict tree were verified, and the strict trees of what
+    /// was verified under this name: whatever became of the files since.
+    pub(super) fn twins(&self, resource: &Resource) -> Result<BTreeSet<Resource>, StoreError> {
+        let mut trees = BTreeSet::from([resource.tree()]);
+        let mut pairs = Vec::new();
+        self.for_each_since(&mut FactsRead::default(), |fact| {
+            let is_kin = (fact.resource.kind(), fact.resource.uuid()) == (resource.kind(), resource.uuid());
+            if is_kin && fact.resource.tree() != fact.strict {
+                pairs.push((fact.resource.tree(), fact.strict));
+            }
+        })?;
+        trees.extend(pairs.iter().filter(|(name, _)| *name == resource.tree()).map(|(_, strict)| *strict));
+        trees.extend(
+            pairs.iter().filter(|(_, strict)| trees.contains(strict)).map(|(name, _)| *name).collect::<Vec<_>>(),
+        );
+        trees.remove(&resource.tree());
+        Ok(trees.into_iter().map(|tree| resource.with_tree(tree)).collect())
     }
 
     fn shard(&self, resource: &Resource) -> Option<(&Mutex<Shard>, PathBuf)> {

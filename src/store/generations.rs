@@ -71,6 +71,15 @@ pub fn is_rolled_back(log: &[Generation], offered: &Generation) -> bool {
     was_here && since_offered.any(|entry| entry.source == ROLLBACK)
 }
 
+/// Whether somebody rolled back from a tree to one that was published before it. `log` is of one
+/// registry in one listing.
+pub(super) fn was_left_behind(log: &[&Generation], tree: TreeHash) -> bool {
+    let first = |tree| log.iter().position(|entry| entry.tree == tree);
+    let Some(last) = log.iter().rposition(|entry| entry.tree == tree) else { return false };
+    let rollbacks = log.iter().enumerate().skip(last).filter(|(_, entry)| entry.source == ROLLBACK);
+    rollbacks.into_iter().any(|(_, to)| to.tree != tree && first(to.tree).is_some_and(|first| first < last))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +128,14 @@ mod tests {
         assert!(!superseded(&log, "a", 3, 1));
         assert!(!superseded(&[("a", 1), ("a", 2), (ROLLBACK, 1), (ROLLBACK, 2)], "a", 2, 1), "put back again");
         assert!(superseded(&[("a", 1), ("a", 2), (ROLLBACK, 1), ("a", 3)], "a", 2, 3));
+    }
+
+    #[test]
+    fn what_somebody_left_behind_is_what_came_after_where_he_went() {
+        let log = log(&[("a", 1), ("a", 2), ("a", 3), (ROLLBACK, 2), ("a", 4)]);
+        let log: Vec<_> = log.iter().collect();
+        let left = |digit| was_left_behind(&log, tree(digit));
+        assert_eq!([1, 2, 3, 4, 5].map(left), [false, false, true, false, false]);
     }
 
     #[test]

@@ -1,15 +1,31 @@
 //! Which registries are published: the listings, the log of their generations, and the pins.
 
+use super::generations::was_left_behind;
 use super::lines::{append_lines, read_lines};
-use super::{Generation, Lock, Store, StoreError, is_absent, publish};
-use crate::protocol::{Flavor, Listing, RegistryTree};
+use super::{Generation, Lock, Store, StoreError, is_absent, publish, walk};
+use crate::protocol::{Flavor, Kind, Listing, RegistryTree, Resource, TreeHash, Uuid};
 use fs_err as fs;
+use serde::Serialize;
 use std::path::Path;
 
 /// Registries that stay at one tree.
 pub(super) const PINS: &str = ".airlock/pins";
 /// The generations.
 const LOG: &str = ".airlock/generations/log.jsonl";
+
+/// A registry that is not shown at the tree that is published, which is not here: damaged, or not
+/// arrived yet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct StepBack {
+    /// Which registry.
+    pub uuid: Uuid,
+    /// In which listing.
+    pub flavor: Flavor,
+    /// The tree that is published.
+    pub published: TreeHash,
+    /// The tree that is listed in its place; `None` if there is none, and it is left out.
+    pub shown: Option<TreeHash>,
+}
 
 impl Store {
     /// The lock on the listings and the generations log; waits for it.
@@ -31,15 +47,48 @@ impl Store {
         if !absent.is_empty() {
             let log = self.generations()?;
             for registry in absent {
-                let earlier = log.iter().rev().filter(|entry| (entry.uuid, entry.flavor) == (registry.uuid, flavor));
+                let of_it = |entry: &&Generation| (entry.uuid, entry.flavor) == (registry.uuid, flavor);
+                let of_it: Vec<_> = log.iter().filter(of_it).collect();
+                let earlier = of_it.iter().rev().filter(|entry| !was_left_behind(&of_it, entry.tree));
                 let mut trees = earlier.map(|entry| RegistryTree { uuid: entry.uuid, tree: entry.tree });
-                match trees.find(|&registry| self.has(&registry.into())) {
+                // Of what another tool brought there is no log; what was written last is the best guess.
+                let guess = || self.last_registry(registry.uuid, |tree| !log.iter().any(|it| it.tree == tree));
+                match trees.find(|&registry| self.has(&registry.into())).or_else(guess) {
                     Some(earlier) => listing.set(earlier),
                     None => listing.retain(|listed| listed != registry),
                 }
             }
         }
         Ok(Some(listing).filter(|listing| !listing.is_empty()))
+    }
+
+    /// The tree of a registry that was written last, of those here that `may` be taken.
+    fn last_registry(&self, uuid: Uuid, may: impl Fn(TreeHash) -> bool) -> Option<RegistryTree> {
+        let trees = walk::resources(&self.root, Kind::Registry).filter_map(|resource| match resource {
+            Ok(Resource::Registry { uuid: of, tree }) if of == uuid && may(tree) => Some(RegistryTree { uuid, tree }),
+            _ => None,
+        });
+        let written = |registry: &RegistryTree| {
+            let metadata = fs::metadata(self.root_path(&(*registry).into())).ok()?;
+            metadata.is_file().then(|| metadata.modified().ok())?
+        };
+        trees.filter_map(|registry| Some((written(&registry)?, registry))).max().map(|(_, registry)| registry)
+    }
+
+    /// The registries that are not shown at the tree that is published, nor held at a pin.
+    pub fn stepped_back(&self) -> Result<Vec<StepBack>, StoreError> {
+        let mut stepped = Vec::new();
+        for flavor in Flavor::ALL {
+            let published = self.published_listing(flavor)?.unwrap_or_default();
+            let shown = self.listing(flavor)?.unwrap_or_default();
+            for RegistryTree { uuid, tree } in published.iter().filter(|&registry| !self.has(&registry.into())) {
+                let shown = shown.tree(uuid);
+                if shown.is_none() || self.pins()?.tree(uuid) != shown {
+                    stepped.push(StepBack { uuid, flavor, published: tree, shown });
+                }
+            }
+        }
+        Ok(stepped)
     }
 
     /// The listing as it is to be shown: [`Store::listing`], and what that leaves out at the tree

@@ -6,7 +6,7 @@
 //!   registry/<uuid>/<tree>  package/<uuid>/<tree>  artifact/<tree>     gzip tarballs, immutable
 //!   git/<host>/<path>.bundle   git repositories, each may be replaced by a later state of it
 //!   .airlock/            this machine's own state; never crosses the gap
-//!     format             layout version
+//!     format             layout version; beside it `made-by`, which airlock wrote that
 //!     tmp/               downloads in progress, one folder per process
 //!     locks/             advisory locks between processes
 //!     facts/             what was verified, and what it holds; rebuildable
@@ -17,7 +17,8 @@
 //!     first-seen/        when each version of a registry was first seen here
 //!     pinned-versions    versions that manifests named, however young
 //!     platforms          whose artifacts prewarm was asked for
-//!     quarantine/        what failed verification at rest
+//!     quarantine/        what failed verification at rest; the oldest goes when it is too much
+//!     scrub.json         how far the scrub has come
 //!     site               a random uuid: which cache this is
 //!     pins               registries that stay at one tree, written as a listing
 //!     julia-versions     which versions of Julia its clients run
@@ -38,6 +39,7 @@ mod facts;
 mod first_seen;
 mod generations;
 mod julias;
+mod layout;
 mod lines;
 mod listings;
 mod lock;
@@ -49,6 +51,8 @@ mod quarantine;
 mod received;
 mod remove;
 mod repositories;
+mod room;
+mod scrub;
 mod signature;
 mod site;
 mod stage;
@@ -61,11 +65,15 @@ pub use activity::{Action, Activity};
 pub use facts::{Fact, FactsRead, HeldArtifact, Stamp};
 pub use first_seen::{FirstSeen, Seen};
 pub use generations::{DISK, Generation, PIN, ROLLBACK, is_rolled_back, is_superseded};
+pub use layout::FORMAT;
+pub use listings::StepBack;
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
 pub use received::{ReceivedBundle, gaps};
 pub use remove::Removal;
 pub use repositories::RepositoryFinding;
+pub use room::Room;
+pub use scrub::{ScrubPass, ScrubRecord};
 pub use signature::Signature;
 pub use stage::Staged;
 pub use view::Derived;
@@ -78,12 +86,10 @@ use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use publish::Publisher;
 use stage::Session;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use usage::Usage;
-
-/// The layout that this version reads and writes.
-pub const FORMAT: &str = "1";
 
 /// An open cache directory.
 #[derive(Debug)]
@@ -92,6 +98,7 @@ pub struct Store {
     facts: Facts,
     session: Session,
     publisher: Publisher,
+    min_free: room::MinFree,
     _usage: Usage,
 }
 
@@ -101,13 +108,39 @@ pub enum StoreError {
     /// The file system said no.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Written by another version.
-    #[error("{root} has cache layout {found:?}, this airlock knows {FORMAT:?}: use the version that made it", root = root.display())]
+    /// Of another version.
+    #[error(
+        "{root} has cache layout {found}, made by {made_by}; this airlock, {}, knows layout {FORMAT}: use that version, or move .airlock away: then all is verified again, and misses, pins and ages are gone",
+        env!("CARGO_PKG_VERSION"), root = root.display()
+    )]
     Format {
+        /// The cache directory.
+        root: PathBuf,
+        /// Its layout.
+        found: String,
+        /// Which airlock made it.
+        made_by: String,
+    },
+    /// Nobody can say which layout it has.
+    #[error("{root}/.airlock/format says {found:?}, which is no layout: if an airlock of this version made this cache, write {FORMAT} into it", root = root.display())]
+    Unformatted {
         /// The cache directory.
         root: PathBuf,
         /// What its `format` file says.
         found: String,
+    },
+    /// No more than what must stay free is left.
+    #[error("the disk of the cache has {0}: nothing new is cached. Make room, or lower min-free")]
+    Low(Room),
+    /// It cannot be written.
+    #[error("{root} cannot be written ({why}), and airlock notes in .airlock what it verified: {remedy}", root = root.display())]
+    ReadOnly {
+        /// The cache directory.
+        root: PathBuf,
+        /// What the system said.
+        why: io::Error,
+        /// What to do.
+        remedy: &'static str,
     },
     /// Something is being removed from it.
     #[error("airlock gc is at work on this cache; try again when it is done")]
@@ -181,17 +214,23 @@ impl Store {
     }
 
     fn open_as(root: &Path, take: fn(&Path) -> Result<Usage, StoreError>) -> Result<Self, StoreError> {
+        Self::open_written(root, take).map_err(|error| explain(root, error))
+    }
+
+    fn open_written(root: &Path, take: fn(&Path) -> Result<Usage, StoreError>) -> Result<Self, StoreError> {
         let state = root.join(".airlock");
+        fs::create_dir_all(&state)?;
+        layout::ensure(root, &state)?;
         for folder in ["tmp", "locks", "facts", "misses", "wishes", "generations", "view", "first-seen", "quarantine"] {
             fs::create_dir_all(state.join(folder))?;
         }
-        check_format(root, &state.join("format"))?;
         let usage = take(&state)?;
         let session = Session::open(&state.join("tmp"))?;
         let root = fs::canonicalize(root)?;
         Ok(Self {
             facts: Facts::new(state.join("facts")),
             publisher: Publisher::new(&root),
+            min_free: room::MinFree::default(),
             session,
             root,
             _usage: usage,
@@ -273,6 +312,12 @@ impl Store {
         Ok(self.facts.find(resource, stamp)?.is_some())
     }
 
+    /// Other names under which the same content was verified: an artifact that is named by its lenient
+    /// hash is published under its strict one too. Reads all facts.
+    pub fn twins(&self, resource: &Resource) -> Result<BTreeSet<Resource>, StoreError> {
+        self.facts.twins(resource)
+    }
+
     /// The processes that have this cache open, beside this one.
     pub fn other_users(&self) -> Result<Vec<u32>, StoreError> {
         self.session.others()
@@ -351,12 +396,6 @@ impl Store {
         Ok(Lock::try_acquire(&self.root.join(".airlock/locks").join(name))?)
     }
 
-    /// Bytes that may still be written to the disk of the cache.
-    pub fn free_bytes(&self) -> Result<u64, StoreError> {
-        let disk = rustix::fs::statvfs(&self.root).map_err(io::Error::from)?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
-    }
-
     /// The ledger of misses.
     pub fn misses(&self) -> MissLedger {
         MissLedger::new(self.root.join(".airlock/misses/misses.jsonl"), self.root.join(".airlock/locks/misses"))
@@ -374,15 +413,19 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-fn check_format(root: &Path, file: &Path) -> Result<(), StoreError> {
-    match fs::read_to_string(file) {
-        Ok(found) if found.trim() == FORMAT => Ok(()),
-        // A crash right after the file was made leaves it empty.
-        Ok(found) if !found.trim().is_empty() => {
-            Err(StoreError::Format { root: root.to_owned(), found: found.trim().to_owned() })
+/// A cache that cannot be written, in words of its own: read-only copies are what people carry.
+fn explain(root: &Path, error: StoreError) -> StoreError {
+    let remedy = match &error {
+        StoreError::Io(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            "mount it writable, or copy the cache to a disk that is"
         }
-        Ok(_) => Ok(fs::write(file, format!("{FORMAT}\n"))?),
-        Err(error) if is_absent(&error) => Ok(fs::write(file, format!("{FORMAT}\n"))?),
-        Err(error) => Err(error.into()),
+        StoreError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            "run this as the user that the cache belongs to, or let this one write it"
+        }
+        _ => return error,
+    };
+    match error {
+        StoreError::Io(why) => StoreError::ReadOnly { root: root.to_owned(), why, remedy },
+        error => error,
     }
 }

@@ -1,12 +1,20 @@
-//! The quarantine: files that are not what their name says, out of sight and kept to be looked at.
+//! The quarantine: files that are not what their name says, or cannot be read, out of sight and kept
+//! to be looked at. It does not grow for ever: the oldest go when there are too many.
+//!
+//! It is also how other processes learn what was found wrong: its names say which resources.
 
 use super::{Stamp, Store, StoreError, is_absent};
 use crate::protocol::Resource;
 use fs_err as fs;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 const FOLDER: &str = ".airlock/quarantine";
+/// Most files that are kept.
+const KEPT_FILES: usize = 1000;
+/// Most bytes that are kept, beside the file that came last.
+const KEPT_BYTES: u64 = 4 << 30;
 
 impl Store {
     /// Takes a file that is not what its name says out of sight, and says where it went. `None` if
@@ -20,14 +28,52 @@ impl Store {
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
+        self.set_aside(resource, &path)
+    }
+
+    /// Takes a file that cannot be read out of sight, whatever it is, and says where it went; `None`
+    /// if it is gone.
+    pub fn quarantine_unreadable(&self, resource: &Resource) -> Result<Option<PathBuf>, StoreError> {
+        self.set_aside(resource, &self.path(resource))
+    }
+
+    fn set_aside(&self, resource: &Resource, path: &Path) -> Result<Option<PathBuf>, StoreError> {
         let name = resource.relative_path().replace('/', "-");
         let time = jiff::Timestamp::now().as_nanosecond();
         let to = self.root().join(FOLDER).join(format!("{name}-{time}"));
         match fs::rename(path, &to) {
-            Ok(()) => Ok(Some(to)),
-            Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(error.into()),
+            Ok(()) => {}
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
         }
+        if let Err(error) = self.bound_quarantine(KEPT_FILES, KEPT_BYTES) {
+            tracing::warn!("the quarantine cannot be tidied up: {error}");
+        }
+        Ok(Some(to))
+    }
+
+    /// Removes the oldest, as their names say it, until what is left is few enough. The last stays.
+    fn bound_quarantine(&self, files: usize, bytes: u64) -> Result<(), StoreError> {
+        let mut all = self.quarantine_files()?;
+        let time = |path: &Path| path.file_name()?.to_str()?.rsplit_once('-')?.1.parse::<u128>().ok();
+        // What has no such name is not ours.
+        all.retain(|(path, _)| time(path).is_some());
+        all.sort_by_key(|(path, _)| std::cmp::Reverse(time(path)));
+        let (mut count, mut sum) = (0, 0_u64);
+        for (path, size) in all {
+            count += 1;
+            sum = sum.saturating_add(size);
+            if count > 1 && (count > files || sum > bytes) {
+                fs::remove_file(&path)?;
+                tracing::warn!(file = %path.display(), "removed from the quarantine, which has too much in it");
+            }
+        }
+        Ok(())
+    }
+
+    /// When a file last came into the quarantine or left it.
+    pub fn quarantine_changed(&self) -> Result<SystemTime, StoreError> {
+        Ok(fs::metadata(self.root().join(FOLDER))?.modified()?)
     }
 
     /// The resources of which a damaged file is kept, whether a good one is here again or not.
@@ -56,6 +102,30 @@ fn quarantined(file_name: &str) -> Option<Resource> {
 mod tests {
     use super::*;
     use crate::protocol::{GENERAL, TreeHash};
+
+    #[test]
+    fn the_oldest_go_and_the_last_and_what_is_not_ours_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let resource = Resource::Artifact { tree: TreeHash::EMPTY };
+        let path = store.path(&resource);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(folder.path().join(FOLDER).join("notes"), "mine").unwrap();
+        let mut moved = Vec::new();
+        for number in 0..5 {
+            fs::write(&path, vec![0; 10]).unwrap();
+            moved.extend(store.quarantine_unreadable(&resource).unwrap());
+            assert_eq!(moved.len(), number + 1);
+        }
+        let left = || moved.iter().map(|path| path.exists()).collect::<Vec<_>>();
+        store.bound_quarantine(4, 1000).unwrap();
+        assert_eq!(left(), [false, true, true, true, true]);
+        store.bound_quarantine(4, 25).unwrap();
+        assert_eq!(left(), [false, false, false, true, true]);
+        store.bound_quarantine(0, 0).unwrap();
+        assert_eq!(left(), [false, false, false, false, true]);
+        assert!(folder.path().join(FOLDER).join("notes").exists());
+    }
 
     #[test]
     fn what_was_set_aside_is_known_by_its_name() {

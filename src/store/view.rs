@@ -73,6 +73,11 @@ impl Store {
         Ok(listing)
     }
 
+    /// All derived registries whose tarballs are here, listed or not, in no order.
+    pub fn derived_here(&self) -> impl Iterator<Item = Result<Resource, StoreError>> + use<> {
+        super::walk::resources(&self.view(""), crate::protocol::Kind::Registry)
+    }
+
     /// Whether every registry that the view names is here, as it was made.
     pub fn is_view_whole(&self) -> Result<bool, StoreError> {
         for flavor in Flavor::ALL {

@@ -31,6 +31,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("prewarm", 5, &["axum", "reqwest", "clap", "anyhow"]),
     ("bundle", 5, &["axum", "reqwest", "clap", "anyhow"]),
     ("adopt", 5, &["axum", "reqwest", "hyper", "clap", "anyhow", "tokio", "std::net"]),
+    ("repair", 5, &["axum", "reqwest", "hyper", "clap", "anyhow", "tokio", "std::net"]),
     ("request", 5, &["axum", "reqwest", "hyper", "clap", "anyhow", "tokio", "std::net"]),
     ("cli", 6, &[]),
 ];

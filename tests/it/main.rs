@@ -47,3 +47,4 @@ mod trust;
 mod upstreams;
 mod view;
 mod view_data;
+mod whole;

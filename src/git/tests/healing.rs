@@ -48,6 +48,26 @@ const HARMS: &[(&str, Harm)] = &[
 ];
 
 #[test]
+fn what_a_killed_git_left_is_swept_and_what_may_still_be_written_is_not() {
+    let scene = Scene::new();
+    scene.write("a", "one");
+    let old = scene.commit();
+    scene.clone().ensure_tree(old, None).unwrap();
+    let folder = scene.clone().folder().to_owned();
+    let (left, young) = (folder.join("objects/pack/tmp_pack_x1"), folder.join("objects/pack/tmp_pack_x2"));
+    for file in [&left, &young] {
+        fs::write(file, "half a pack").unwrap();
+    }
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(2);
+    fs::File::options().write(true).open(&left).unwrap().set_modified(long_ago).unwrap();
+    fs::create_dir_all(folder.with_extension("new")).unwrap();
+    scene.write("a", "two");
+    let new = scene.commit();
+    scene.clone().ensure_tree(new, None).unwrap();
+    assert!(!left.exists() && young.exists() && !folder.with_extension("new").exists());
+}
+
+#[test]
 fn whatever_is_wrong_with_a_clone_the_next_tree_is_found() {
     for (what, harm) in HARMS {
         let scene = Scene::new();

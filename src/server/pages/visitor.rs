@@ -85,7 +85,7 @@ impl Visitor {
                     held.bytes = held.bytes.saturating_add(stamp.size);
                 }
             }
-            Ok::<_, StoreError>(Disk { held, free: store.free_bytes()? })
+            Ok::<_, StoreError>(Disk { held, free: store.room()?.free })
         });
         Ok(disk.await??)
     }
