@@ -5,7 +5,7 @@ use super::{Outcome, open_store, service};
 use crate::config::Config;
 use crate::mirror::Mirror;
 use crate::protocol::Flavor;
-use crate::server::{self, App};
+use crate::server::{self, App, Tls};
 use anyhow::Context as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,16 +15,19 @@ pub(super) async fn run(config: &Config, origin: Origin) -> anyhow::Result<Outco
     // The port first: a second server on one cache must fail before it touches anything.
     let listener = listen(config).await?;
     let sources = parts(config)?;
+    let tls = Tls::load(config).await.map_err(|error| anyhow::anyhow!(error.to_string()))?;
     let store = open_store(config)?;
+    server::raise_descriptors(&config.server);
     let address = listener.local_addr()?;
     let cache = store.root().display().to_string();
     // Before anybody is told that it serves: until then a SIGHUP would end the process.
     let hangup = signal(SignalKind::hangup())?;
     let (stop, hurry) = stop_signals()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let names: Vec<_> = sources.iter().map(|source| source.name()).collect();
     match names.as_slice() {
-        [] => tracing::info!(cache, "serving at http://{address}, offline"),
-        names => tracing::info!(cache, "serving at http://{address}, fetching from {}", names.join(", ")),
+        [] => tracing::info!(cache, "serving at {scheme}://{address}, offline"),
+        names => tracing::info!(cache, "serving at {scheme}://{address}, fetching from {}", names.join(", ")),
     }
     if config.offline && store.listing(Flavor::Plain)?.is_none() && store.listing(Flavor::Conservative)?.is_none() {
         tracing::warn!(cache, "there is no registry in this cache: clients will not find any package");
@@ -32,7 +35,7 @@ pub(super) async fn run(config: &Config, origin: Origin) -> anyhow::Result<Outco
     // After that line, so that what its tasks log comes later.
     let mirror = Mirror::start(store, sources, config);
     let retired = Retired::default();
-    let app = App::with_reload(mirror, config.clone(), Some(reload(origin, retired.clone())));
+    let app = App::with_reload(mirror, config.clone(), Some(reload(origin, retired.clone()))).with_tls(tls);
     let reloads = tokio::spawn(reload_on_hangup(hangup, app.clone()));
     let watchdog = tokio::spawn(service::watchdog(app.clone()));
     service::ready(&app, None);
@@ -84,10 +87,11 @@ fn stop_signals() -> anyhow::Result<(CancellationToken, CancellationToken)> {
     Ok((first, second))
 }
 
-/// Reads the configuration again on SIGHUP, and looks for new files.
+/// Reads the configuration again on SIGHUP, the certificate too, and looks for new files.
 async fn reload_on_hangup(mut hangup: Signal, app: App) {
     while hangup.recv().await.is_some() {
         tracing::info!("SIGHUP: looking for other settings and for new files");
+        app.reload_tls().await;
         // A mirror that is new begins with that search.
         if !matches!(app.reload().await, Some(Ok(_))) {
             app.mirror().rescan().await;

@@ -38,11 +38,13 @@ impl Config {
             access,
             disk,
             scrub,
+            tls,
             file: _,
         } = &mut self;
         changes.fixed("cache", &old.cache, cache);
         changes.fixed("listen", &old.listen, listen);
         changes.fixed("log", &old.log, log);
+        changes.fixed("tls", &old.tls, tls);
         changes.fixed("server.prefix", &old.server.prefix, &mut server.prefix);
         changes.shown("offline", &old.offline, offline);
         changes.upstreams(&old.upstreams, upstreams);
@@ -59,6 +61,9 @@ impl Config {
         changes.shown("server.stall-timeout", &old.server.stall_timeout, &server.stall_timeout);
         changes.shown("server.shutdown-timeout", &old.server.shutdown_timeout, &server.shutdown_timeout);
         changes.shown("server.hot-memory", &old.server.hot_memory, &server.hot_memory);
+        changes.shown("server.max-connections", &old.server.max_connections, &server.max_connections);
+        let per_client = (&old.server.max_connections_per_client, &server.max_connections_per_client);
+        changes.shown("server.max-connections-per-client", per_client.0, per_client.1);
         changes.hidden("server.url", old.server.url != server.url);
         changes.shown("mirror.connect-timeout", &old.mirror.connect_timeout, &mirror.connect_timeout);
         changes.shown("mirror.first-byte-timeout", &old.mirror.first_byte_timeout, &mirror.first_byte_timeout);

@@ -3,7 +3,7 @@
 
 use super::disk::DiskSettings;
 use super::scrub::ScrubSettings;
-use super::{AccessSettings, ConfigError};
+use super::{AccessSettings, ConfigError, TlsSettings};
 use bytesize::ByteSize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -60,6 +60,8 @@ pub struct Settings {
     pub disk: DiskSettings,
     /// `[scrub]`
     pub scrub: ScrubSettings,
+    /// `[tls]`
+    pub tls: TlsSettings,
 }
 
 /// A package server: an address, or `[[upstream]]`.
@@ -214,6 +216,10 @@ pub struct ServerSettings {
     pub prefix: Option<String>,
     /// Where clients reach this server.
     pub url: Option<String>,
+    /// Connections at one time.
+    pub max_connections: Option<usize>,
+    /// Connections of one client's address at one time.
+    pub max_connections_per_client: Option<usize>,
 }
 
 /// `[mirror]`

@@ -1,7 +1,9 @@
 //! Which path leads where.
 
 use super::access::{self, Caller};
+use super::admission::Admission;
 use super::live::{Pulse, Reading};
+use super::tls::Tls;
 use super::{admin, artifacts_toml, meta, pages, resource, wishes};
 use crate::config::Config;
 use crate::mirror::{ListingAnswer, Mirror, blocking};
@@ -16,7 +18,7 @@ use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The one path that takes a POST, and nothing else.
@@ -35,6 +37,8 @@ struct Shared {
     pulse: Pulse,
     started: jiff::Timestamp,
     tokens: Arc<LiveTokens>,
+    admission: Arc<Admission>,
+    tls: OnceLock<Arc<Tls>>,
 }
 
 /// Reads the configuration again and puts it into force. Says what changed, or why all stays as it
@@ -64,6 +68,8 @@ impl App {
             pulse: Pulse::default(),
             started: jiff::Timestamp::now(),
             tokens: Arc::default(),
+            admission: Arc::default(),
+            tls: OnceLock::new(),
         }))
     }
 
@@ -126,6 +132,16 @@ impl App {
 
     pub(super) fn started(&self) -> jiff::Timestamp {
         self.0.started
+    }
+
+    /// The connections of now, and what became of those that were not taken.
+    pub(super) fn admission(&self) -> &Arc<Admission> {
+        &self.0.admission
+    }
+
+    /// Where `tls.rs` keeps what it read.
+    pub(super) fn tls_place(&self) -> &OnceLock<Arc<Tls>> {
+        &self.0.tls
     }
 }
 
