@@ -42,6 +42,7 @@ mod lines;
 mod listings;
 mod lock;
 mod misses;
+mod outside;
 mod pinned;
 mod platforms;
 mod publish;
@@ -63,6 +64,8 @@ pub use first_seen::{FirstSeen, Seen};
 pub use generations::{DISK, Generation, PIN, ROLLBACK, is_rolled_back, is_superseded};
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
+pub use outside::Outside;
+pub use publish::make_folders;
 pub use received::{ReceivedBundle, gaps};
 pub use remove::Removal;
 pub use repositories::RepositoryFinding;
@@ -84,6 +87,10 @@ use usage::Usage;
 
 /// The layout that this version reads and writes.
 pub const FORMAT: &str = "1";
+
+/// The folders of a cache's own state.
+const FOLDERS: [&str; 10] =
+    ["tmp", "locks", "facts", "misses", "wishes", "generations", "view", "first-seen", "quarantine", "bundles"];
 
 /// An open cache directory.
 #[derive(Debug)]
@@ -182,20 +189,19 @@ impl Store {
 
     fn open_as(root: &Path, take: fn(&Path) -> Result<Usage, StoreError>) -> Result<Self, StoreError> {
         let state = root.join(".airlock");
-        for folder in ["tmp", "locks", "facts", "misses", "wishes", "generations", "view", "first-seen", "quarantine"] {
-            fs::create_dir_all(state.join(folder))?;
+        for folder in FOLDERS {
+            publish::make_folders(&state.join(folder))?;
         }
-        check_format(root, &state.join("format"))?;
+        let has_format = check_format(root, &state.join("format"))?;
         let usage = take(&state)?;
         let session = Session::open(&state.join("tmp"))?;
         let root = fs::canonicalize(root)?;
-        Ok(Self {
-            facts: Facts::new(state.join("facts")),
-            publisher: Publisher::start(&root)?,
-            session,
-            root,
-            _usage: usage,
-        })
+        let publisher = Publisher::start(&root)?;
+        let store = Self { facts: Facts::new(state.join("facts")), publisher, session, root, _usage: usage };
+        if !has_format {
+            store.replace(&state.join("format"), format!("{FORMAT}\n").as_bytes())?;
+        }
+        Ok(store)
     }
 
     /// The cache directory.
@@ -324,15 +330,21 @@ impl Store {
             }
             Ok(())
         });
-        let results = remembered.collect();
-        crate::fault::point("facts.appended");
-        results
+        remembered.collect()
     }
 
     /// Remembers that a file that was already here is what its name says: in this process for
-    /// sure, and on disk if there is room.
+    /// sure, and on disk if there is room. What was read of it may have been in memory only, and after
+    /// a power cut the file could look the same and hold something else: so it is synced first, and
+    /// what cannot be synced is not believed.
     pub fn remember(&self, fact: Fact) {
-        self.facts.remember(fact);
+        match fs::File::open(self.path(&fact.resource)).and_then(|file| file.sync_data()) {
+            // Of a file system that cannot be written to, all is on disk.
+            Err(error) if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::ReadOnlyFilesystem) => {
+                tracing::warn!(resource = %fact.resource, "verified, but whether it is on disk is not sure: {error}");
+            }
+            _ => self.facts.remember(fact),
+        }
     }
 
     /// Every fact, also about files that changed since.
@@ -359,7 +371,8 @@ impl Store {
 
     /// The ledger of misses.
     pub fn misses(&self) -> MissLedger {
-        MissLedger::new(self.root.join(".airlock/misses/misses.jsonl"), self.root.join(".airlock/locks/misses"))
+        let state = self.root.join(".airlock");
+        MissLedger::new(state.join("misses/misses.jsonl"), state.join("locks/misses"), self.session.file("misses"))
     }
 
     /// All resources of a kind that are here, in no order. Names that are no resource are passed
@@ -374,15 +387,15 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-fn check_format(root: &Path, file: &Path) -> Result<(), StoreError> {
+/// Whether the layout is written down.
+fn check_format(root: &Path, file: &Path) -> Result<bool, StoreError> {
     match fs::read_to_string(file) {
-        Ok(found) if found.trim() == FORMAT => Ok(()),
-        // A crash right after the file was made leaves it empty.
+        Ok(found) if found.trim() == FORMAT => Ok(true),
         Ok(found) if !found.trim().is_empty() => {
             Err(StoreError::Format { root: root.to_owned(), found: found.trim().to_owned() })
         }
-        Ok(_) => Ok(fs::write(file, format!("{FORMAT}\n"))?),
-        Err(error) if is_absent(&error) => Ok(fs::write(file, format!("{FORMAT}\n"))?),
+        Ok(_) => Ok(false),
+        Err(error) if is_absent(&error) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

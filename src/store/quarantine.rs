@@ -1,6 +1,6 @@
 //! The quarantine: files that are not what their name says, out of sight and kept to be looked at.
 
-use super::{Stamp, Store, StoreError, is_absent};
+use super::{Stamp, Store, StoreError, is_absent, publish};
 use crate::protocol::Resource;
 use fs_err as fs;
 use std::collections::BTreeSet;
@@ -23,8 +23,15 @@ impl Store {
         let name = resource.relative_path().replace('/', "-");
         let time = jiff::Timestamp::now().as_nanosecond();
         let to = self.root().join(FOLDER).join(format!("{name}-{time}"));
-        match fs::rename(path, &to) {
-            Ok(()) => Ok(Some(to)),
+        match fs::rename(&path, &to) {
+            Ok(()) => {
+                crate::fault::point("quarantine.moved");
+                // Or what was said to be gone is back after a power cut.
+                for folder in [to.parent(), path.parent()].into_iter().flatten() {
+                    publish::sync_folder(folder)?;
+                }
+                Ok(Some(to))
+            }
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }
