@@ -117,7 +117,7 @@ fn local_packages(inputs: &[Input]) -> impl Iterator<Item = String> {
 fn kept_registries(store: &Store, generations: usize) -> Result<HashSet<Resource>, StoreError> {
     let mut kept: HashSet<_> = store.named_registries()?.into_iter().map(Resource::from).collect();
     let log = store.generations()?;
-    let mut here: BTreeMap<Uuid, BTreeSet<((i128, usize), TreeHash)>> = BTreeMap::new();
+    let mut here: BTreeMap<Uuid, BTreeSet<(Published, TreeHash)>> = BTreeMap::new();
     for resource in store.resources(Kind::Registry) {
         let resource = resource?;
         let Some(stamp) = store.stamp(&resource)? else { continue };
@@ -132,9 +132,12 @@ fn kept_registries(store: &Store, generations: usize) -> Result<HashSet<Resource
     Ok(kept)
 }
 
+/// A time, and a place in the log.
+type Published = (i128, usize);
+
 /// When a tree was published here last, in nanoseconds since 1970, and its place in the log: never
 /// before what the log has before it, for a clock may have been wrong. What came by rsync was not.
-fn published(log: &[Generation], registry: RegistryTree) -> Option<(i128, usize)> {
+fn published(log: &[Generation], registry: RegistryTree) -> Option<Published> {
     let is_it = |entry: &Generation| (entry.uuid, entry.tree) == (registry.uuid, registry.tree);
     let place = log.iter().rposition(is_it)?;
     let latest = log.iter().take(place + 1).map(|entry| entry.time.as_nanosecond()).max()?;

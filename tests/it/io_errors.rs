@@ -58,7 +58,9 @@ async fn fail(scenario: Scenario) {
                 assert!(there.has(resource), "{when}: {resource} was received by a client and is gone");
             }
             let is_server = scenario.args[0] == "serve";
-            if code == Some(scenario.code) && !is_server && scenario.name != "verify" {
+            // What is only noted beside, such as the platforms, may fail with a warning: the next run notes it.
+            let warns = ran.said.contains(" WARN ");
+            if code == Some(scenario.code) && !is_server && !warns && scenario.name != "verify" {
                 scenario.assert_same(&there, &expected, &format!("{when}: it says that all is done\n{}", ran.said));
             } else if code != Some(scenario.code) {
                 assert!(!failed.is_empty(), "{when}: {ran:?}");
