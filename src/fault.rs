@@ -1,9 +1,11 @@
 //! Named points at which a test may kill the process, as a power cut or `kill -9` would.
 //!
-//! Compiled into debug builds only. `AIRLOCK_FAULT=<name>` arms one point; the test that walks
-//! [`POINTS`] fails when one of them is never reached.
+//! Compiled into debug builds only. `AIRLOCK_FAULT=<name>` arms one point, `AIRLOCK_FAULT_LOG=<file>`
+//! gets the name of every point that is passed: the tests hold to both, for each command, which points
+//! it passes.
 
-/// Every point, in the order in which a fetch passes them.
+/// Every point: those of a fetch in the order in which it passes them, then what the store writes, then
+/// those of each command.
 pub const POINTS: &[&str] = &[
     "flight.started",
     "flight.staged",
@@ -13,15 +15,28 @@ pub const POINTS: &[&str] = &[
     "publish.renamed",
     "publish.done",
     "facts.appended",
+    "ledger.appended",
+    "ledger.synced",
     "generations.appended",
     "listing.staged",
     "listing.renamed",
+    "state.staged",
+    "state.renamed",
     "misses.appended",
+    "misses.staged",
     "view.published",
     "view.recorded",
     "view.listed",
     "wishes.appended",
-    "request.staged",
+    "quarantine.moved",
+    "activity.noted",
+    "outside.staged",
+    "outside.renamed",
+    "clone.made",
+    "clone.moved",
+    "clone.renamed",
+    "repository.synced",
+    "repository.renamed",
     "prewarm.planned",
     "prewarm.package",
     "prewarm.done",
@@ -36,10 +51,13 @@ pub const POINTS: &[&str] = &[
     "export.hashed",
     "export.packed",
     "export.recorded",
+    "export.named",
     "export.renamed",
     "gc.planned",
     "gc.removed",
     "scrub.recorded",
+    "gc.emptied",
+    "gc.done",
 ];
 
 /// Kills the process if this point is armed.
@@ -47,8 +65,13 @@ pub const POINTS: &[&str] = &[
 pub fn point(name: &str) {
     debug_assert!(POINTS.contains(&name), "{name} is not in POINTS");
     #[expect(clippy::disallowed_methods, reason = "a switch for tests only, absent from release builds")]
-    let armed = std::env::var("AIRLOCK_FAULT");
-    if armed.as_deref() == Ok(name) {
+    let switch = |name: &str| std::env::var(name).ok();
+    if let Some(log) = switch("AIRLOCK_FAULT_LOG") {
+        use std::io::Write as _;
+        let file = fs_err::OpenOptions::new().create(true).append(true).open(log);
+        let _ = file.and_then(|mut file| file.write_all(format!("{name}\n").as_bytes()));
+    }
+    if switch("AIRLOCK_FAULT").as_deref() == Some(name) {
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     }
 }

@@ -5,12 +5,10 @@ use crate::config::Config;
 use crate::exchange::{Damaged, Missed, REQUEST_FORMAT, Received, Request, RequestError};
 use crate::mirror::{Mirror, limits};
 use crate::protocol::{Flavor, Kind, Resource, Uuid};
-use crate::store::{ReceivedBundle, Store, StoreError, gaps};
+use crate::store::{Outside, ReceivedBundle, Store, StoreError, gaps};
 use crate::verify::{self, verify_new};
-use fs_err as fs;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io;
 use std::path::Path;
 
 /// Most numbers that never arrived, of one origin and destination: the last ones.
@@ -131,16 +129,6 @@ fn received(store: &Store) -> Result<Vec<Received>, StoreError> {
 
 /// Writes a request, so that a file of this name is always a whole one.
 pub fn write(request: &Request, to: &Path) -> io::Result<()> {
-    if fs::metadata(to).is_ok_and(|there| !there.is_file()) {
-        return Err(io::Error::other(format!("{} is not a plain file; - is standard output", to.display())));
-    }
-    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Somebody else may have to carry it.
-    let readable = std::fs::Permissions::from_mode(0o666);
-    let mut staged = tempfile::Builder::new().prefix(".airlock-request-").permissions(readable).tempfile_in(folder)?;
-    staged.write_all(&request.to_json())?;
-    staged.as_file().sync_all()?;
-    crate::fault::point("request.staged");
-    staged.persist(to)?;
-    Ok(())
+    Outside::stage(to, &request.to_json(), 0o666)?.publish(true)
 }

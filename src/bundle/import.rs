@@ -8,6 +8,7 @@ use super::signature::TrustedKey;
 use super::work;
 use crate::exchange::{BundleIndex, Entry};
 use crate::fault::point;
+use crate::julia::Platforms;
 use crate::protocol::Resource;
 use crate::store::{Action, ReceivedBundle, Room, Store, StoreError, gaps};
 use crate::tree::Limits;
@@ -106,6 +107,11 @@ impl Import<'_> {
         // Until it is written down that this one arrived, or an older one beside it would not see that.
         let _lock = store.lock_listings()?;
         let received = store.received_bundles()?;
+        // Before the record: a run that follows one that was cut off there would find nothing left to do.
+        if !received.iter().any(|it| it.id == bundle.index.id && it.complete) {
+            let known = bundle.index.platforms.iter().filter(|platform| platform.parse::<Platforms>().is_ok());
+            store.remember_platforms(&known.cloned().collect::<Vec<_>>())?;
+        }
         let (all_here, allow_rollback) = (imported.is_all_here(), self.allow_rollback);
         let terms = Terms { all_here, allow_rollback, received: &received };
         imported.registries = publish(store, &bundle.index, &terms)?;

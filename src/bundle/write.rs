@@ -81,6 +81,7 @@ impl Parts {
         let mut names = Vec::new();
         for (part, name) in std::mem::take(&mut self.files) {
             fs::rename(&part, &name)?;
+            crate::fault::point("export.named");
             names.push(name);
         }
         match fs::File::open(&self.folder)?.sync_all() {

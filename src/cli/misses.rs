@@ -6,7 +6,7 @@ use super::{Outcome, open_existing_store, print, print_json, runtime, say};
 use crate::config::Config;
 use crate::julia::{MISS_LIST_HEADER, MissList, MissListEntry};
 use crate::mirror::Mirror;
-use crate::store::{Miss, Store};
+use crate::store::{Miss, Outside, Store};
 use anyhow::Context as _;
 use serde_json::json;
 use std::path::Path;
@@ -70,7 +70,8 @@ fn export(config: &Config, store: &Arc<Store>, file: &Path) -> anyhow::Result<Ou
     if file == Path::new("-") {
         print(&text)?;
     } else {
-        fs_err::write(file, text).context("cannot write the list")?;
+        let written = Outside::stage(file, text.as_bytes(), 0o666).and_then(|staged| staged.publish(true));
+        written.context("cannot write the list")?;
         let what = if count == 1 { "miss" } else { "misses" };
         say(&format!("{count} {what} written to {}", file.display()));
     }

@@ -212,7 +212,9 @@ fn generations(store: &Store, log: &[Generation], published: &BTreeMap<RegistryT
         earlier.source.clone_from(&entry.source);
     }
     let mut all: Vec<_> = trees.into_values().collect();
-    all.sort_by_key(|earlier| (earlier.uuid, std::cmp::Reverse(earlier.time)));
+    // By their place in the log: the clock may have been wrong in between.
+    let place = |earlier: &Earlier| log.iter().rposition(|it| (it.uuid, it.tree) == (earlier.uuid, earlier.tree));
+    all.sort_by_key(|earlier| (earlier.uuid, std::cmp::Reverse(place(earlier))));
     all
 }
 

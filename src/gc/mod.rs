@@ -106,9 +106,12 @@ pub fn remove(store: &Store, plan: Plan) -> Result<Report, StoreError> {
     }
     for (file, seen) in &repositories {
         removal.repository(file, *seen)?;
+        fault::point("gc.removed");
     }
     quarantined.iter().try_for_each(|(path, _)| removal.file(path))?;
+    fault::point("gc.emptied");
     removal.finish()?;
+    fault::point("gc.done");
     report.removed = true;
     Ok(report)
 }

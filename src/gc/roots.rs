@@ -117,12 +117,12 @@ fn local_packages(inputs: &[Input]) -> impl Iterator<Item = String> {
 fn kept_registries(store: &Store, generations: usize) -> Result<HashSet<Resource>, StoreError> {
     let mut kept: HashSet<_> = store.named_registries()?.into_iter().map(Resource::from).collect();
     let log = store.generations()?;
-    let mut here: BTreeMap<Uuid, BTreeSet<(i128, TreeHash)>> = BTreeMap::new();
+    let mut here: BTreeMap<Uuid, BTreeSet<(Published, TreeHash)>> = BTreeMap::new();
     for resource in store.resources(Kind::Registry) {
         let resource = resource?;
         let Some(stamp) = store.stamp(&resource)? else { continue };
         let Resource::Registry { uuid, tree } = resource else { continue };
-        let time = published(&log, RegistryTree { uuid, tree }).unwrap_or(i128::from(stamp.mtime));
+        let time = published(&log, RegistryTree { uuid, tree }).unwrap_or((i128::from(stamp.mtime), 0));
         here.entry(uuid).or_default().insert((time, tree));
     }
     for (uuid, trees) in here {
@@ -132,8 +132,14 @@ fn kept_registries(store: &Store, generations: usize) -> Result<HashSet<Resource
     Ok(kept)
 }
 
-/// When a tree was published here last, in nanoseconds since 1970. What came by rsync was not.
-fn published(log: &[Generation], registry: RegistryTree) -> Option<i128> {
-    let entry = log.iter().rfind(|entry| (entry.uuid, entry.tree) == (registry.uuid, registry.tree))?;
-    Some(entry.time.as_nanosecond())
+/// A time, and a place in the log.
+type Published = (i128, usize);
+
+/// When a tree was published here last, in nanoseconds since 1970, and its place in the log: never
+/// before what the log has before it, for a clock may have been wrong. What came by rsync was not.
+fn published(log: &[Generation], registry: RegistryTree) -> Option<Published> {
+    let is_it = |entry: &Generation| (entry.uuid, entry.tree) == (registry.uuid, registry.tree);
+    let place = log.iter().rposition(is_it)?;
+    let latest = log.iter().take(place + 1).map(|entry| entry.time.as_nanosecond()).max()?;
+    Some((latest, place + 1))
 }

@@ -62,11 +62,14 @@ impl BareClone {
     fn put_in_place(&self, new: &Path) -> io::Result<()> {
         let old = self.beside("old");
         remove(&old)?;
+        crate::fault::point("clone.made");
         match fs::rename(self.folder(), &old) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
+        crate::fault::point("clone.moved");
         fs::rename(new, self.folder())?;
+        crate::fault::point("clone.renamed");
         remove(&old)
     }
 

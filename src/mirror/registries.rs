@@ -43,11 +43,13 @@ pub struct RegistryProblem {
     pub source: String,
     /// Why.
     pub reason: String,
+    /// Whether the cache directory failed, and not the source.
+    pub is_ours: bool,
 }
 
 impl RegistryProblem {
     pub(super) fn new(source: &str, registry: Option<RegistryTree>, reason: &dyn fmt::Display) -> Self {
-        Self { registry, source: source.to_owned(), reason: reason.to_string() }
+        Self { registry, source: source.to_owned(), reason: reason.to_string(), is_ours: false }
     }
 }
 
@@ -215,7 +217,11 @@ impl Mirror {
             }
             match self.offer(from, registry, patience).await {
                 Ok(()) => _ = settled.insert(registry.uuid),
-                Err(refusal) => problems.push(RegistryProblem::new(from.source, Some(registry), &refusal)),
+                Err(refusal) => {
+                    let is_ours = matches!(refusal, Refusal::Full | Refusal::Store(_));
+                    let problem = RegistryProblem::new(from.source, Some(registry), &refusal);
+                    problems.push(RegistryProblem { is_ours, ..problem });
+                }
             }
         }
         problems

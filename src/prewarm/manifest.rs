@@ -10,11 +10,11 @@ use crate::julia::{CompatEntry, JuliaTarget, ManifestPackage, Project, Version, 
 use crate::mirror::Mirror;
 use crate::protocol::{Resource, Uuid};
 use crate::resolve::Chosen;
-use crate::store::Lookup;
+use crate::store::{Lookup, Outside, make_folders};
 use crate::tree::visit_files;
 use fs_err as fs;
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Since when packages have extensions.
@@ -64,7 +64,7 @@ pub(super) fn write(
     for solved in resolved.solved.iter().filter(|solved| !solved.is_test) {
         let manifest = by_name.manifest_file(to, &solved.julia);
         let folder = manifest.parent().unwrap_or(Path::new(""));
-        fs::create_dir_all(folder)?;
+        make_folders(folder)?;
         let project = project(folder, solved)?;
         let text = manifest_text(solved.julia.version(), &solved.julia.to_string(), &packages(mirror, solved)?)?;
         if let Some((path, text)) = project {
@@ -174,17 +174,8 @@ fn extensions(mirror: &Mirror, package: &Resource) -> io::Result<BTreeMap<String
 
 /// Puts a file in its place as a whole.
 fn put(path: &Path, text: &str, replace: bool) -> Result<(), ManifestError> {
-    let mut file = tempfile::Builder::new().tempfile_in(path.parent().unwrap_or(Path::new("")))?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    file.as_file().sync_all()?;
-    if replace {
-        file.persist(path).map_err(|error| error.error)?;
-        return Ok(());
-    }
-    match file.persist_noclobber(path) {
-        Ok(_) => Ok(()),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Err(ManifestError::There(path.to_owned())),
-        Err(error) => Err(error.error.into()),
-    }
+    Outside::stage(path, text.as_bytes(), 0o644)?.publish(replace).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => ManifestError::There(path.to_owned()),
+        _ => error.into(),
+    })
 }

@@ -24,8 +24,12 @@ pub(super) async fn refresh(mirror: &Arc<Mirror>, patience: Patience) -> Vec<Reg
         };
         reports.push(RegistryReport::new(*registry, outcome));
     }
-    let unlisted = |problem: &RegistryProblem| problem.registry.is_none_or(|registry| !listed.contains(&registry));
-    reports.extend(problems.into_iter().filter(unlisted).map(|problem| failed(&problem)));
+    // What one source lacks another may have brought; what could not be written here is in no listing
+    // that it should be in.
+    let fails = |problem: &RegistryProblem| {
+        problem.is_ours || problem.registry.is_none_or(|registry| !listed.contains(&registry))
+    };
+    reports.extend(problems.into_iter().filter(fails).map(|problem| failed(&problem)));
     if reports.is_empty() {
         let why =
             if mirror.is_offline() { "no registry is here, and no upstream" } else { "no upstream lists a registry" };

@@ -241,12 +241,15 @@ fn content_range(headers: &HeaderMap) -> Result<(u64, Option<u64>), Fault> {
     parse().ok_or_else(|| Fault::Content(format!("Content-Range {value:?} makes no sense")))
 }
 
-/// Seconds or a date (RFC 9110, 10.2.3).
+/// Seconds or a date (RFC 9110, 10.2.3). A date is by the clock over there, which says what it has now:
+/// the one here may be years off.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    let text = |name| headers.get(name)?.to_str().ok();
+    let date = |value| httpdate::parse_http_date(value).ok();
+    let value = text(header::RETRY_AFTER)?;
     match value.parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::now()).ok(),
+        Err(_) => date(value)?.duration_since(text(header::DATE).and_then(date).unwrap_or_else(SystemTime::now)).ok(),
     }
 }
 
@@ -278,6 +281,10 @@ mod tests {
     fn retry_after_is_seconds_or_a_date() {
         assert_eq!(retry_after(&with(header::RETRY_AFTER, "7")), Some(Duration::from_secs(7)));
         assert!(retry_after(&with(header::RETRY_AFTER, "Fri, 31 Dec 2100 23:59:59 GMT")).is_some());
+        let both =
+            [(header::DATE, "Fri, 31 Dec 1999 23:59:50 GMT"), (header::RETRY_AFTER, "Fri, 31 Dec 1999 23:59:59 GMT")];
+        let both = HeaderMap::from_iter(both.map(|(name, value)| (name, value.parse().unwrap())));
+        assert_eq!(retry_after(&both), Some(Duration::from_secs(9)), "by the clock over there");
         for past in ["Fri, 31 Dec 1999 23:59:59 GMT", "soon", "-1"] {
             assert_eq!(retry_after(&with(header::RETRY_AFTER, past)), None, "{past}");
         }

@@ -1,6 +1,6 @@
 //! What was done to this cache, when: a few lines a day, for `airlock status` and for people.
 
-use super::lines::{append_lines, read_lines};
+use super::lines::{append_rebuildable, read_lines};
 use super::{Store, StoreError};
 use serde::{Deserialize, Serialize};
 
@@ -54,8 +54,9 @@ impl Store {
     /// Writes down what was done. A disk that is too full for one line must not fail what was done.
     pub fn note(&self, what: Action, complete: bool, summary: String) {
         let activity = Activity { time: jiff::Timestamp::now(), what, summary, complete };
-        if let Err(error) = append_lines(&self.root.join(FILE), &[activity]) {
+        if let Err(error) = append_rebuildable(&self.root.join(FILE), &[activity]) {
             tracing::warn!("cannot write down what was done: {error}");
         }
+        crate::fault::point("activity.noted");
     }
 }

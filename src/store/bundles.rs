@@ -47,7 +47,7 @@ impl Store {
     /// Writes down that a bundle goes out, durably: the bytes of its index.
     pub fn record_sent(&self, destination: &str, number: u64, index: &[u8]) -> Result<(), StoreError> {
         let folder = self.sent_folder(destination)?;
-        fs::create_dir_all(&folder)?;
+        publish::make_folders(&folder)?;
         let mut staged = self.stage()?;
         staged.write_all(index)?;
         Ok(publish::replace(&staged, &folder.join(file_name(number)))?)

@@ -5,7 +5,7 @@
 //! rebuildable; a line that cannot be read costs a verification, no more.
 
 use super::StoreError;
-use super::lines::{append_lines, whole_lines};
+use super::lines::{append_rebuildable, whole_lines};
 use crate::protocol::{Resource, TreeHash};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -114,10 +114,11 @@ impl Facts {
     pub(super) fn remember(&self, fact: Fact) {
         let Some((shard, path)) = self.shard(&fact.resource) else { return };
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = append_lines(&path, std::slice::from_ref(&fact)) {
+        if let Err(error) = append_rebuildable(&path, std::slice::from_ref(&fact)) {
             tracing::warn!(resource = %fact.resource, "verified, but that cannot be written down: {error}");
         }
         shard.facts.insert(fact.resource, fact);
+        crate::fault::point("facts.appended");
     }
 
     /// Every fact that was written down since `read`, as it stands on disk; files may have changed

@@ -9,6 +9,7 @@
 //! A cache without `format` is a new one, or came without it: none of our own files is needed to
 //! serve what is here. One with an empty file was cut by a power failure when it was made.
 
+use super::publish::sync_folder;
 use super::usage::Usage;
 use super::{StoreError, is_absent};
 use fs_err as fs;
@@ -104,7 +105,7 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     new.write_all(text.as_bytes())?;
     new.as_file().sync_all()?;
     new.persist(file)?;
-    Ok(())
+    file.parent().map_or(Ok(()), sync_folder)
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ fn open(path: &Path) -> io::Result<std::fs::File> {
 
 /// Whether the locked file is the one that the path names: its last holder may have removed it
 /// between our open and our lock.
-fn is_still(file: &std::fs::File, path: &Path) -> bool {
+pub(super) fn is_still(file: &std::fs::File, path: &Path) -> bool {
     match (file.metadata(), fs::metadata(path)) {
         (Ok(held), Ok(named)) => (held.dev(), held.ino()) == (named.dev(), named.ino()),
         _ => false,

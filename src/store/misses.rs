@@ -4,7 +4,7 @@
 //! adds them up. No user name and no client address is ever written.
 
 use super::lines::{append_lines, for_each_line};
-use super::{Lock, StoreError};
+use super::{Lock, StoreError, publish};
 use crate::julia::MissListEntry;
 use crate::protocol::Resource;
 use fs_err as fs;
@@ -118,11 +118,13 @@ impl Miss {
 pub struct MissLedger {
     file: PathBuf,
     lock: PathBuf,
+    /// Where a new one is written before it takes the place of the old.
+    new: PathBuf,
 }
 
 impl MissLedger {
-    pub(super) fn new(file: PathBuf, lock: PathBuf) -> Self {
-        Self { file, lock }
+    pub(super) fn new(file: PathBuf, lock: PathBuf, new: PathBuf) -> Self {
+        Self { file, lock, new }
     }
 
     /// Adds increments.
@@ -156,14 +158,15 @@ impl MissLedger {
     }
 
     fn replace(&self, misses: &[Miss]) -> Result<(), StoreError> {
-        let new = self.file.with_extension("new");
-        let mut out = io::BufWriter::new(fs::File::create(&new)?);
+        let mut out = io::BufWriter::new(fs::File::create(&self.new)?);
         for miss in misses {
             serde_json::to_writer(&mut out, miss).map_err(io::Error::from)?;
             out.write_all(b"\n")?;
         }
         out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        Ok(fs::rename(new, &self.file)?)
+        crate::fault::point("misses.staged");
+        fs::rename(&self.new, &self.file)?;
+        Ok(self.file.parent().map_or(Ok(()), publish::sync_folder)?)
     }
 }
 
@@ -189,7 +192,8 @@ mod tests {
     #[test]
     fn increments_add_up_and_a_cut_line_loses_only_itself() {
         let folder = tempfile::tempdir().unwrap();
-        let ledger = MissLedger::new(folder.path().join("misses"), folder.path().join("lock"));
+        let ledger =
+            MissLedger::new(folder.path().join("misses"), folder.path().join("lock"), folder.path().join("new"));
         let named = Miss { name: Some("Example".into()), ..miss(1, 10) };
         ledger.append(&[named, miss(2, 5)]).unwrap();
         let mut file = fs::OpenOptions::new().append(true).open(folder.path().join("misses")).unwrap();

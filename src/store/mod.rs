@@ -44,6 +44,7 @@ mod lines;
 mod listings;
 mod lock;
 mod misses;
+mod outside;
 mod pinned;
 mod platforms;
 mod publish;
@@ -69,6 +70,8 @@ pub use layout::FORMAT;
 pub use listings::StepBack;
 pub use lock::Lock;
 pub use misses::{Client, Miss, MissLedger, Reason};
+pub use outside::Outside;
+pub use publish::make_folders;
 pub use received::{ReceivedBundle, gaps};
 pub use remove::Removal;
 pub use repositories::RepositoryFinding;
@@ -90,6 +93,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use usage::Usage;
+
+/// The folders of a cache's own state.
+const FOLDERS: [&str; 10] =
+    ["tmp", "locks", "facts", "misses", "wishes", "generations", "view", "first-seen", "quarantine", "bundles"];
 
 /// An open cache directory.
 #[derive(Debug)]
@@ -219,10 +226,10 @@ impl Store {
 
     fn open_written(root: &Path, take: fn(&Path) -> Result<Usage, StoreError>) -> Result<Self, StoreError> {
         let state = root.join(".airlock");
-        fs::create_dir_all(&state)?;
+        publish::make_folders(&state)?;
         layout::ensure(root, &state)?;
-        for folder in ["tmp", "locks", "facts", "misses", "wishes", "generations", "view", "first-seen", "quarantine"] {
-            fs::create_dir_all(state.join(folder))?;
+        for folder in FOLDERS {
+            publish::make_folders(&state.join(folder))?;
         }
         let usage = take(&state)?;
         let session = Session::open(&state.join("tmp"))?;
@@ -369,15 +376,21 @@ impl Store {
             }
             Ok(())
         });
-        let results = remembered.collect();
-        crate::fault::point("facts.appended");
-        results
+        remembered.collect()
     }
 
     /// Remembers that a file that was already here is what its name says: in this process for
-    /// sure, and on disk if there is room.
+    /// sure, and on disk if there is room. What was read of it may have been in memory only, and after
+    /// a power cut the file could look the same and hold something else: so it is synced first, and
+    /// what cannot be synced is not believed.
     pub fn remember(&self, fact: Fact) {
-        self.facts.remember(fact);
+        match fs::File::open(self.path(&fact.resource)).and_then(|file| file.sync_data()) {
+            // Of a file system that cannot be written to, all is on disk.
+            Err(error) if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::ReadOnlyFilesystem) => {
+                tracing::warn!(resource = %fact.resource, "verified, but whether it is on disk is not sure: {error}");
+            }
+            _ => self.facts.remember(fact),
+        }
     }
 
     /// Every fact, also about files that changed since.
@@ -398,7 +411,8 @@ impl Store {
 
     /// The ledger of misses.
     pub fn misses(&self) -> MissLedger {
-        MissLedger::new(self.root.join(".airlock/misses/misses.jsonl"), self.root.join(".airlock/locks/misses"))
+        let state = self.root.join(".airlock");
+        MissLedger::new(state.join("misses/misses.jsonl"), state.join("locks/misses"), self.session.file("misses"))
     }
 
     /// All resources of a kind that are here, in no order. Names that are no resource are passed

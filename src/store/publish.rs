@@ -7,7 +7,7 @@
 
 use super::{Staged, StoreError};
 use fs_err as fs;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,8 +21,8 @@ const SYNC_THREADS: usize = 64;
 pub(super) struct Publisher {
     root: PathBuf,
     waiting: Mutex<VecDeque<Job>>,
-    /// Held by the one who commits.
-    turn: Mutex<()>,
+    /// Held by the one who commits, with the folders that are found again after a power cut.
+    turn: Mutex<HashSet<PathBuf>>,
 }
 
 /// A file that was synced and waits for its names.
@@ -65,14 +65,14 @@ impl Publisher {
             }
         }
         while all.iter().any(|done| done.get().is_none()) {
-            let _turn = lock(&self.turn);
+            let mut lasting = lock(&self.turn);
             if all.iter().any(|done| done.get().is_none()) {
                 let batch: Vec<_> = {
                     let mut waiting = lock(&self.waiting);
                     let some = waiting.len().min(BATCH);
                     waiting.drain(..some).collect()
                 };
-                commit(&self.root, &batch);
+                commit(&self.root, &mut lasting, &batch);
             }
         }
         let result = |done: &Done| done.get().map_or_else(|| Err(io::Error::other("it was not committed")), same);
@@ -89,20 +89,22 @@ pub(super) fn replace(staged: &Staged, to: &Path) -> io::Result<()> {
 
 /// Puts a file that was synced in place of one that may be there, below `root`, durably.
 pub(super) fn replace_below(root: &Path, from: &Path, to: &Path) -> io::Result<()> {
-    let folder = to.parent().unwrap_or(root);
-    let mut folders = BTreeSet::from([folder.to_owned()]);
-    make_folder(root, folder, &mut folders)?;
+    fs::create_dir_all(to.parent().unwrap_or(root))?;
     fs::rename(from, to)?;
-    folders.iter().try_for_each(|folder| sync_folder(folder))
+    folders_of(root, to).try_for_each(sync_folder)
 }
 
-fn commit(root: &Path, batch: &[Job]) {
+/// `lasting` are the folders that are found again after a power cut.
+fn commit(root: &Path, lasting: &mut HashSet<PathBuf>, batch: &[Job]) {
     let mut folders = BTreeSet::new();
-    let placed: Vec<_> = batch.iter().map(|job| place(root, job, &mut folders)).collect();
+    let placed: Vec<_> = batch.iter().map(|job| place(root, job, lasting, &mut folders)).collect();
     crate::fault::point("publish.renamed");
-    let folders = folders.iter().try_for_each(|folder| sync_folder(folder));
+    let synced = folders.iter().try_for_each(|folder| sync_folder(folder));
+    if synced.is_ok() {
+        lasting.extend(folders);
+    }
     for (job, placed) in batch.iter().zip(placed) {
-        let _ = job.done.set(placed.and_then(|()| same(&folders)));
+        let _ = job.done.set(placed.and_then(|()| same(&synced)));
     }
 }
 
@@ -125,28 +127,38 @@ fn sync_files(files: &mut [(Staged, Vec<PathBuf>)]) -> Vec<io::Result<()>> {
 
 /// Puts one file under all its names. The first name last: it is the one that was asked for, and
 /// when it can be seen the others can.
-fn place(root: &Path, job: &Job, folders: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+fn place(root: &Path, job: &Job, lasting: &HashSet<PathBuf>, folders: &mut BTreeSet<PathBuf>) -> io::Result<()> {
     for (index, name) in job.names.iter().enumerate().rev() {
         let folder = name.parent().unwrap_or(root);
-        make_folder(root, folder, folders)?;
+        let is_lasting = folder.is_dir() && lasting.contains(folder);
+        fs::create_dir_all(folder)?;
         if index == 0 {
             rename_unless_there(job.staged.path(), name)?;
         } else {
             link_or_copy(job.staged.path(), name)?;
         }
-        folders.insert(folder.to_owned());
+        folders.extend(folders_of(root, name).take(if is_lasting { 1 } else { usize::MAX }).map(Path::to_owned));
     }
     Ok(())
 }
 
-fn make_folder(root: &Path, folder: &Path, folders: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+/// The folders in which a name must be found again after a power cut: its own and all above it. One
+/// that was there already may be as new: another process, alive or killed, made it a moment ago.
+fn folders_of<'p>(root: &'p Path, name: &'p Path) -> impl Iterator<Item = &'p Path> {
+    name.ancestors().skip(1).take_while(move |above| above.starts_with(root))
+}
+
+/// Makes folders so that they are found again after a power cut.
+pub fn make_folders(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
-    fs::create_dir_all(folder)?;
-    // A new folder must itself be found again after a power cut.
-    folders.extend(folder.ancestors().skip(1).take_while(|above| above.starts_with(root)).map(Path::to_owned));
-    Ok(())
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_folders(above)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_folder(above),
+    }
 }
 
 /// What another process published first stays: clients may be in the middle of reading it by

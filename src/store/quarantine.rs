@@ -3,7 +3,7 @@
 //!
 //! It is also how other processes learn what was found wrong: its names say which resources.
 
-use super::{Stamp, Store, StoreError, is_absent};
+use super::{Stamp, Store, StoreError, is_absent, publish};
 use crate::protocol::Resource;
 use fs_err as fs;
 use std::collections::BTreeSet;
@@ -42,7 +42,13 @@ impl Store {
         let time = jiff::Timestamp::now().as_nanosecond();
         let to = self.root().join(FOLDER).join(format!("{name}-{time}"));
         match fs::rename(path, &to) {
-            Ok(()) => {}
+            Ok(()) => {
+                crate::fault::point("quarantine.moved");
+                // Or what was said to be gone is back after a power cut.
+                for folder in [to.parent(), path.parent()].into_iter().flatten() {
+                    publish::sync_folder(folder)?;
+                }
+            }
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         }

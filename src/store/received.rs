@@ -3,11 +3,9 @@
 use super::lines::{append_lines, read_lines};
 use super::{Store, StoreError};
 use crate::protocol::Uuid;
-use fs_err as fs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-const BUNDLES: &str = ".airlock/bundles";
 const RECEIVED: &str = ".airlock/bundles/received.jsonl";
 
 /// A bundle that was imported, as far as it went. The same one may be here several times: again
@@ -61,7 +59,6 @@ impl Store {
 
     /// Writes down that a bundle arrived.
     pub fn append_received_bundle(&self, bundle: &ReceivedBundle) -> Result<(), StoreError> {
-        fs::create_dir_all(self.root().join(BUNDLES))?;
         append_lines(&self.root().join(RECEIVED), std::slice::from_ref(bundle))
     }
 }

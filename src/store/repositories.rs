@@ -4,7 +4,7 @@
 //! published as the others are: written elsewhere, verified, synced and renamed. What was found in a
 //! file counts for the file as it was then.
 
-use super::lines::{append_lines, read_lines};
+use super::lines::{append_rebuildable, read_lines};
 use super::{Removal, Stamp, Store, StoreError, is_absent, publish};
 use crate::protocol::{REPOSITORIES, RepositoryFile, TreeHash};
 use fs_err as fs;
@@ -97,7 +97,7 @@ impl Store {
 
     /// Writes down what was found.
     pub fn remember_repository(&self, finding: &RepositoryFinding) -> Result<(), StoreError> {
-        append_lines(&self.root.join(FINDINGS), &[finding])
+        append_rebuildable(&self.root.join(FINDINGS), &[finding])
     }
 
     /// A new empty folder in `.airlock/tmp`, removed when it is dropped.
@@ -109,7 +109,9 @@ impl Store {
     /// When this returns, it is on disk for good. `from` must be in a folder of [`Store::scratch`].
     pub fn publish_repository(&self, from: &Path, file: &RepositoryFile) -> Result<Stamp, StoreError> {
         fs::File::open(from)?.sync_all()?;
+        crate::fault::point("repository.synced");
         publish::replace_below(&self.root, from, &self.repository_path(file))?;
+        crate::fault::point("repository.renamed");
         Ok(self.repository_stamp(file)?.ok_or_else(|| io::Error::other("what was just published is gone"))?)
     }
 }

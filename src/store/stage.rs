@@ -61,6 +61,11 @@ impl Session {
         tempfile::Builder::new().prefix("scratch-").tempdir_in(&self.folder)
     }
 
+    /// Where a file of this process may be written before it gets its name.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
     pub(super) fn stage(&self) -> Result<Staged, StoreError> {
         let path = self.folder.join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
         let file = fs::OpenOptions::new().create_new(true).read(true).write(true).open(&path)?.into_parts().0;

@@ -95,7 +95,7 @@ impl Store {
     /// in place of one that may be damaged: the same tree always has the same bytes.
     pub fn publish_derived(&self, staged: &Staged, registry: RegistryTree) -> Result<(), StoreError> {
         let (resource, file) = (Resource::from(registry), staged.file());
-        fs::create_dir_all(self.view(&format!("registry/{}", registry.uuid)))?;
+        publish::make_folders(&self.view(&format!("registry/{}", registry.uuid)))?;
         publish::replace(staged, &self.view(&resource.relative_path()))?;
         let stamp = Stamp::of(&file.metadata()?);
         self.facts.remember(Fact { resource, stamp, strict: registry.tree, artifacts: Vec::new() });
@@ -159,7 +159,10 @@ impl Store {
     pub(super) fn replace(&self, path: &Path, contents: &[u8]) -> Result<(), StoreError> {
         let mut staged = self.stage()?;
         staged.write_all(contents)?;
-        Ok(publish::replace(&staged, path)?)
+        crate::fault::point("state.staged");
+        publish::replace(&staged, path)?;
+        crate::fault::point("state.renamed");
+        Ok(())
     }
 
     pub(super) fn view(&self, name: &str) -> PathBuf {

@@ -52,6 +52,27 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    /// Reads the log of a server that may never serve: where it does, and all that it said.
+    pub(crate) fn listen(
+        child: &mut Child,
+    ) -> (tokio::sync::oneshot::Receiver<String>, tokio::task::JoinHandle<String>) {
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (send, url) = tokio::sync::oneshot::channel();
+        let talk = async move {
+            let (mut all, mut send) = (String::new(), Some(send));
+            while let Ok(Some(line)) = log.next_line().await {
+                if let Some((_, rest)) = line.split_once("serving at ")
+                    && let Some(send) = send.take()
+                {
+                    let _ = send.send(rest.split([',', ' ']).next().unwrap().to_owned());
+                }
+                all += &(line + "\n");
+            }
+            all
+        };
+        (url, tokio::spawn(talk))
+    }
+
     /// Starts it on a port that the system picks, and waits until it serves.
     pub(crate) async fn start(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();

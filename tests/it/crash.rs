@@ -1,81 +1,87 @@
-//! kill -9 at every named fault point, and a full disk: nothing published is harmed, nothing half
-//! is visible, the next run goes on.
+//! kill -9 at every named fault point of every command that writes, and a full disk: nothing published
+//! is harmed, nothing half is visible, the next run goes on and ends as if nothing had been.
 
 use crate::binary::{Serving, command, run, said, wrapped};
 use crate::bundle_import::pack::Packing;
+use crate::commands::{Look, Place, Scenario, assert_whole};
 use crate::flights::big_site;
-use crate::support::{LONG, Scene, client, curl, skip};
+use crate::scenarios::{self, ALL};
+use crate::support::{LONG, Scene, curl, skip};
 use airlock::fault::POINTS;
 use airlock::protocol::Flavor;
 use airlock::store::Store;
 use airlock::tree::Limits;
-use airlock::verify::verify;
+use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::Arc;
 
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/demo");
 
-/// Everything that can be seen in a cache is right.
-fn assert_whole(cache: &Path, when: &str) {
-    let store = Arc::new(Store::open(cache).unwrap());
-    let report = verify(&store, &Limits::default(), 2, &|_, _| {}).unwrap();
-    assert!(report.is_clean(), "{when}: {report:?}");
-    for flavor in Flavor::ALL {
-        let Ok(text) = fs_err::read_to_string(cache.join(flavor.file_name())) else { continue };
-        let listing = airlock::protocol::Listing::parse(&text).unwrap_or_else(|error| panic!("{when}: {error}"));
-        assert!(listing.iter().all(|registry| store.has(&registry.into())), "{when}: lists what is not here");
-    }
-    drop(store);
-    let left = fs_err::read_dir(cache.join(".airlock/tmp")).unwrap().count();
-    assert_eq!(left, 0, "{when}: what the dead left behind was not swept");
+#[test]
+fn every_fault_point_is_passed_by_some_command() {
+    let passed: BTreeSet<_> = ALL.iter().flat_map(|scenario| scenario.points).copied().collect();
+    assert_eq!(POINTS.iter().copied().collect::<BTreeSet<_>>(), passed);
 }
 
-/// Runs prewarm on the demo's manifests.
-async fn prewarm(scene: &Scene, fault: Option<&str>) -> Output {
-    let mut prewarm = command(scene.folder.path());
-    prewarm.args(["prewarm", "--platform", "all", "--upstream", &scene.upstream.url(), DEMO]);
-    prewarm.envs(fault.map(|point| ("AIRLOCK_FAULT", point)));
-    tokio::time::timeout(LONG, prewarm.output()).await.unwrap().unwrap()
-}
-
-/// Has a server meet its end at a point, by asking for something that is not there.
-async fn serve(scene: &Scene, point: &str, offline: bool) -> std::process::ExitStatus {
-    let mut serve = command(scene.folder.path());
-    serve.args(["serve", "--listen", "127.0.0.1:0"]).env("AIRLOCK_FAULT", point);
-    let upstream = scene.upstream.url();
-    serve.args(if offline { vec!["--offline"] } else { vec!["--upstream", &upstream] });
-    let mut serving = Serving::start(serve).await;
-    let resource = airlock::sample::Site::sample().unwrap().resources().last().unwrap();
-    let _ = client().get(format!("{}{resource}", serving.url)).send().await;
-    tokio::time::timeout(LONG, serving.child.wait()).await.unwrap().unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_point_prewarm_harms_nothing_and_goes_on() {
-    let areas = ["flight.", "publish.", "facts.", "generations.", "listing.", "prewarm."];
-    for point in POINTS.iter().filter(|point| areas.iter().any(|area| point.starts_with(area))) {
-        let scene = Scene::new().await;
-        let killed = prewarm(&scene, Some(point)).await;
-        assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
-        assert_whole(&scene.cache(), point);
-        let again = prewarm(&scene, None).await;
-        assert!(again.status.success(), "{point}: {:?}", said(&again));
-        assert_whole(&scene.cache(), point);
+/// Kills a command at each point that it passes, and runs it again.
+async fn kill_at_every_point(scenario: Scenario) {
+    let place = Place::new(scenario.start).await;
+    let undisturbed = place.copy();
+    let log = undisturbed.path().join("points");
+    let ran = place.run(&scenario, undisturbed.path(), &[("AIRLOCK_FAULT_LOG", log.to_str().unwrap())], None).await;
+    assert_eq!(ran.status.code(), Some(scenario.code), "{}: {}", scenario.name, ran.said);
+    let passed = fs_err::read_to_string(&log).unwrap();
+    fs_err::remove_file(log).unwrap();
+    let passed: BTreeSet<_> = passed.lines().collect();
+    let passed: Vec<_> = POINTS.iter().copied().filter(|point| passed.contains(point)).collect();
+    assert_eq!(passed, scenario.points, "{}: other points than are listed", scenario.name);
+    let expected = Look::at(undisturbed.path());
+    for point in scenario.points {
+        let folder = place.copy();
+        let when = format!("{} killed at {point}", scenario.name);
+        let killed = place.run(&scenario, folder.path(), &[("AIRLOCK_FAULT", point)], None).await;
+        assert!(killed.was_killed(), "{when}: {killed:?}");
+        if scenario.name != "verify" {
+            assert_whole(&folder.path().join("cache"), &when);
+        }
+        let again = place.run(&scenario, folder.path(), &[], None).await;
+        assert!(scenario.may_end_again(&again), "{when}, then: {}", again.said);
+        scenario.assert_same(&Look::at(folder.path()), &expected, &when);
+        assert_whole(&folder.path().join("cache"), &when);
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_point_a_flight_of_a_server_harms_nothing() {
-    let flights = ["flight.", "publish.", "facts."];
-    for point in POINTS.iter().filter(|point| flights.iter().any(|flight| point.starts_with(flight))) {
-        let scene = Scene::new().await;
-        assert_eq!(serve(&scene, point, false).await.signal(), Some(9), "{point} was never reached");
-        assert_whole(&scene.cache(), point);
-        let again = prewarm(&scene, None).await;
-        assert!(again.status.success(), "{point}: {:?}", said(&again));
-    }
+macro_rules! killed_at_every_point {
+    ($($test:ident: $scenario:ident,)*) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $test() {
+            kill_at_every_point(scenarios::$scenario).await;
+        }
+    )*};
+}
+
+killed_at_every_point! {
+    killed_a_server_goes_on: SERVE,
+    killed_a_closed_server_goes_on: SERVE_OFFLINE,
+    killed_a_prewarm_goes_on: PREWARM,
+    killed_a_prewarm_by_name_goes_on: PREWARM_BY_NAME,
+    killed_a_prewarm_of_repositories_goes_on: PREWARM_GIT,
+    killed_an_adoption_goes_on: ADOPT,
+    killed_an_import_goes_on: IMPORT,
+    killed_an_export_goes_on: EXPORT,
+    killed_a_keygen_goes_on: KEYGEN,
+    killed_a_wish_goes_on: REQUEST_ADD,
+    killed_a_taking_back_goes_on: REQUEST_REMOVE,
+    killed_a_request_goes_on: REQUEST_EXPORT,
+    killed_a_list_of_misses_goes_on: MISSES_EXPORT,
+    killed_a_clearing_goes_on: MISSES_CLEAR,
+    killed_an_update_goes_on: UPDATE,
+    killed_a_rollback_goes_on: ROLLBACK,
+    killed_a_pin_goes_on: PIN,
+    killed_a_baseline_goes_on: BASELINE,
+    killed_a_gc_goes_on: GC,
+    killed_a_verify_goes_on: VERIFY,
 }
 
 /// Runs an import of these volumes.
@@ -83,26 +89,6 @@ async fn import(folder: &Path, files: &[PathBuf], fault: Option<&str>) -> Output
     let mut import = command(folder);
     import.args(["bundle", "import"]).args(files).envs(fault.map(|point| ("AIRLOCK_FAULT", point)));
     tokio::time::timeout(LONG, import.output()).await.unwrap().unwrap()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_point_an_import_harms_nothing_and_goes_on() {
-    let site = airlock::sample::Site::sample().unwrap();
-    let passed = ["import.", "publish.", "facts.", "generations.", "listing."];
-    for point in POINTS.iter().filter(|point| passed.iter().any(|passed| point.starts_with(passed))) {
-        let folder = tempfile::tempdir().unwrap();
-        let (cache, files) = (folder.path().join("cache"), Packing::of(&site, 2).write(folder.path()));
-        let killed = import(folder.path(), &files, Some(point)).await;
-        assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
-        assert_whole(&cache, point);
-        let again = import(folder.path(), &files, None).await;
-        assert!(again.status.success(), "{point}: {:?}", said(&again));
-        assert_whole(&cache, point);
-        let store = Store::open(&cache).unwrap();
-        assert!(site.resources().all(|resource| store.fact(&resource).unwrap().is_some()), "{point}");
-        assert_eq!(store.listing(Flavor::Plain).unwrap().unwrap().iter().count(), 1, "{point}");
-        assert_eq!(store.received_bundles().unwrap().len(), 1, "{point}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,38 +116,6 @@ async fn killed_before_its_listing_an_import_over_what_rsync_brought_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_while_it_writes_a_miss_a_server_loses_none() {
-    let scene = Scene::new().await;
-    assert_eq!(serve(&scene, "misses.appended", true).await.signal(), Some(9));
-    let store = Store::open(&scene.cache()).unwrap();
-    assert_eq!(store.misses().read().unwrap().len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_while_it_lists_what_is_here_a_server_lists_nothing_else() {
-    for point in POINTS.iter().filter(|point| point.starts_with("view.")) {
-        let scene = Scene::new().await;
-        crate::view::carry(&scene.cache(), &crate::view::CLOSURE);
-        let start = |fault: Option<&str>| {
-            let mut serve = command(scene.folder.path());
-            serve.args(["serve", "--offline", "--listen", "127.0.0.1:0"]);
-            serve.envs(fault.map(|point| ("AIRLOCK_FAULT", point)));
-            serve
-        };
-        let mut serving = start(Some(point)).spawn().unwrap();
-        let killed = tokio::time::timeout(LONG, serving.wait()).await.unwrap().unwrap();
-        assert_eq!(killed.signal(), Some(9), "{point} was never reached");
-        assert_whole(&scene.cache(), point);
-        let store = Store::open(&scene.cache()).unwrap();
-        assert!(store.is_view_whole().unwrap(), "{point}: lists what is not here");
-        drop(store);
-        let mut serving = Serving::start(start(None)).await;
-        serving.hears("lists only what is here now: 4 versions of 4 packages").await;
-        assert!(serving.stop(rustix::process::Signal::TERM).await.success());
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_point_gc_takes_nothing_that_a_root_needs() {
     for point in POINTS.iter().filter(|point| point.starts_with("gc.")) {
         let inside = crate::check::Inside::new();
@@ -169,52 +123,7 @@ async fn killed_at_any_point_gc_takes_nothing_that_a_root_needs() {
         gc.args(["gc", "--yes", DEMO]).env("AIRLOCK_FAULT", point);
         let killed = tokio::time::timeout(LONG, gc.output()).await.unwrap().unwrap();
         assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
-        assert_whole(&inside.cache(), point);
         assert!(inside.check(&[Path::new(DEMO)], "all", true).complete, "{point}");
-        let again = run(inside.folder.path(), &["gc", "--yes", DEMO]).await;
-        assert!(again.status.success(), "{point}: {:?}", said(&again));
-        assert!(inside.check(&[Path::new(DEMO)], "all", true).complete, "{point}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_while_it_asks_or_exports_a_request_loses_nothing_and_leaves_no_half() {
-    let scene = Scene::new().await;
-    assert!(prewarm(&scene, None).await.status.success());
-    let kill = |arguments: &'static [&'static str], point: &'static str| {
-        let mut request = command(scene.folder.path());
-        request.arg("request").args(arguments).env("AIRLOCK_FAULT", point);
-        async move { tokio::time::timeout(LONG, request.output()).await.unwrap().unwrap().status.signal() }
-    };
-    assert_eq!(kill(&["add", "Faraway"], "wishes.appended").await, Some(9));
-    assert_eq!(Store::open(&scene.cache()).unwrap().wishes().unwrap().len(), 1);
-    let file = scene.folder.path().join("out.json");
-    fs_err::write(&file, "the last one").unwrap();
-    assert_eq!(kill(&["export", "out.json"], "request.staged").await, Some(9));
-    assert_eq!(fs_err::read_to_string(&file).unwrap(), "the last one");
-    assert_whole(&scene.cache(), "request.staged");
-    assert!(run(scene.folder.path(), &["request", "export", "out.json"]).await.status.success());
-    assert_eq!(airlock::exchange::Request::parse(&fs_err::read(&file).unwrap()).unwrap().wishes.len(), 1);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_at_any_point_an_adoption_harms_nothing_and_goes_on() {
-    let passed = ["adopt.", "publish.", "facts.", "generations.", "listing."];
-    for point in POINTS.iter().filter(|point| passed.iter().any(|passed| point.starts_with(passed))) {
-        let carried = crate::adopt::Carried::demo();
-        let folder = carried.folder.path();
-        let mut adopt = command(folder);
-        adopt.args(["adopt", "depot"]).env("AIRLOCK_FAULT", point);
-        let killed = tokio::time::timeout(LONG, adopt.output()).await.unwrap().unwrap();
-        assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
-        assert_whole(&carried.cache(), point);
-        let again = run(folder, &["adopt", "depot"]).await;
-        assert!(again.status.success(), "{point}: {:?}", said(&again));
-        assert_whole(&carried.cache(), point);
-        let store = Store::open(&carried.cache()).unwrap();
-        assert_eq!(store.listing(Flavor::Plain).unwrap().unwrap().iter().count(), 1, "{point}");
-        let here: usize = airlock::protocol::Kind::ALL.into_iter().map(|kind| store.resources(kind).count()).sum();
-        assert_eq!(here, 15, "{point}");
     }
 }
 
@@ -361,7 +270,7 @@ async fn killed_at_any_point_an_export_leaves_nothing_half_and_the_next_one_comp
         let killed = tokio::time::timeout(LONG, export.output()).await.unwrap().unwrap();
         assert_eq!(killed.status.signal(), Some(9), "{point} was never reached: {:?}", said(&killed));
         let before = visible();
-        assert!(before.is_empty() || *point == "export.renamed", "{point}: {before:?}");
+        assert!(before.is_empty() || matches!(*point, "export.named" | "export.renamed"), "{point}: {before:?}");
         for file in &before {
             crate::bundle_export::unpack(&scene, &[file]);
         }
@@ -373,7 +282,7 @@ async fn killed_at_any_point_an_export_leaves_nothing_half_and_the_next_one_comp
         assert_eq!(fs_err::read_dir(&out).unwrap().count(), after.len(), "{point}: parts are left");
         // A number that was recorded is not given again, whether or not its files got their names.
         let store = Store::open(&scene.cache()).unwrap();
-        let recorded = usize::from(matches!(*point, "export.recorded" | "export.renamed"));
+        let recorded = usize::from(matches!(*point, "export.recorded" | "export.named" | "export.renamed"));
         assert_eq!(store.sent("all").unwrap().len(), recorded + 1, "{point}");
         let last = format!("out/airlock-all-{:06}.tar", recorded + 1);
         crate::bundle_export::unpack(&scene, &[&last]);

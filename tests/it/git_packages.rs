@@ -102,8 +102,23 @@ fn manifest(url: &str, tree: &str) -> String {
     )
 }
 
+/// A repository and a manifest that takes a package from it, below a folder.
+pub(crate) fn lay_out(folder: &Path) {
+    let repository = folder.join("origin/Acme/Own.jl.git");
+    fs::create_dir_all(repository.join("src")).unwrap();
+    git(&repository, &["init", "-q", "-b", "main"]);
+    let project = format!("name = \"Own\"\nuuid = \"{UUID}\"\nversion = \"0.1.0\"\n");
+    fs::write(repository.join("Project.toml"), project).unwrap();
+    fs::write(repository.join("src/Own.jl"), "module Own\nend\n").unwrap();
+    git(&repository, &["add", "."]);
+    git(&repository, &["commit", "-qm", "1"]);
+    fs::create_dir_all(folder.join("project")).unwrap();
+    let tree = git(&repository, &["rev-parse", "HEAD^{tree}"]);
+    fs::write(folder.join("project/Manifest.toml"), manifest(URL, &tree)).unwrap();
+}
+
 /// The lines of an admin: the addresses of the host lead to a folder.
-fn rewrites(folder: &Path) -> String {
+pub(crate) fn rewrites(folder: &Path) -> String {
     format!("[url \"file://{}/\"]\n\tinsteadOf = {HOST}\n", folder.display())
 }
 

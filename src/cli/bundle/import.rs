@@ -5,9 +5,8 @@ use super::super::progress::Bar;
 use super::super::table::{bytes, printable};
 use super::super::{Outcome, open_store, print, print_json, runtime, say};
 use super::{shown, trusted_keys};
-use crate::bundle::{Bundle, Import, ImportReport, Imported, Listed, ListedStatus, ProblemKind, Signature, gather};
+use crate::bundle::{Import, ImportReport, Imported, Listed, ListedStatus, ProblemKind, Signature, gather};
 use crate::config::{Config, Settings, Show};
-use crate::julia::Platforms;
 use crate::mirror::{Mirror, limits};
 use crate::store::Store;
 use std::collections::BTreeMap;
@@ -60,7 +59,7 @@ pub(super) fn run(config: &Config, args: &ImportArgs) -> anyhow::Result<Outcome>
     bar.finish();
     let report = report?;
     if report.changed {
-        serve_anew(config, &store, &bundles)?;
+        serve_anew(config, &store)?;
     }
     if config.json {
         print_json(&report)?;
@@ -71,14 +70,9 @@ pub(super) fn run(config: &Config, args: &ImportArgs) -> anyhow::Result<Outcome>
     Ok(if report.is_complete() { Outcome::Complete } else { Outcome::Incomplete })
 }
 
-/// Has clients see what came in: the platforms that it was made for are served from now on, and the
-/// view is derived anew, whatever this command knows of its server: bundles go to where only what is
+/// Has clients see what came in: the view is derived anew, whatever this command knows of its server: bundles go to where only what is
 /// here is shown. A server that runs beside this notices by itself.
-fn serve_anew(config: &Config, store: &Arc<Store>, bundles: &[Bundle]) -> anyhow::Result<()> {
-    for bundle in bundles {
-        let known = bundle.index.platforms.iter().filter(|platform| platform.parse::<Platforms>().is_ok());
-        store.remember_platforms(&known.cloned().collect::<Vec<_>>())?;
-    }
+fn serve_anew(config: &Config, store: &Arc<Store>) -> anyhow::Result<()> {
     let mut config = config.clone();
     config.view.show = Show::Available;
     let mirror = Arc::new(Mirror::new(Arc::clone(store), Vec::new(), &config));

@@ -4,10 +4,9 @@ use super::super::args::switch;
 use super::super::{Outcome, print, say};
 use super::password;
 use crate::bundle::KeyPair;
+use crate::store::Outside;
 use anyhow::Context as _;
 use fs_err as fs;
-use fs_err::os::unix::fs::OpenOptionsExt as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
@@ -25,7 +24,9 @@ pub(super) struct KeygenArgs {
 
 pub(super) fn run(args: &KeygenArgs) -> anyhow::Result<Outcome> {
     let (secret, public) = (with_extension(&args.stem, "key"), with_extension(&args.stem, "pub"));
-    for path in [&secret, &public] {
+    // Of a secret key that never got its name nobody has a use for the public one.
+    let was_cut_off = Outside::was_cut_off(&secret);
+    for path in [&secret, &public].into_iter().take(if was_cut_off { 1 } else { 2 }) {
         anyhow::ensure!(fs::symlink_metadata(path).is_err(), "{} is there already", path.display());
     }
     let password = match (args.no_password, &args.sign_password_file) {
@@ -34,8 +35,11 @@ pub(super) fn run(args: &KeygenArgs) -> anyhow::Result<Outcome> {
         (_, None) => Some(password::ask_twice().context("give --no-password or --sign-password-file")?),
     };
     let pair = KeyPair::generate(password.as_deref())?;
-    write_new(&secret, &pair.secret, 0o600)?;
-    write_new(&public, &pair.public, 0o644)?;
+    // The secret one last: when it can be seen, both are there. Never over what is there: a lost
+    // secret key is lost for good.
+    let staged = Outside::stage(&secret, pair.secret.as_bytes(), 0o600)?;
+    Outside::stage(&public, pair.public.as_bytes(), 0o644)?.publish(was_cut_off)?;
+    staged.publish(false)?;
     say(&format!("wrote {}, which signs, and {}", secret.display(), public.display()));
     say("inside, in airlock.toml below [bundle]:");
     print(&format!("trusted-keys = [\"{}\"]\n", pair.line))?;
@@ -47,11 +51,4 @@ fn with_extension(stem: &Path, extension: &str) -> PathBuf {
     let mut name = stem.as_os_str().to_owned();
     name.push(format!(".{extension}"));
     name.into()
-}
-
-/// Never writes over what is there: a lost secret key is lost for good.
-fn write_new(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(text.as_bytes())?;
-    Ok(file.sync_all()?)
 }
