@@ -174,9 +174,8 @@ fn since(log: &[Generation], registry: RegistryTree, mtime: i64) -> Result<jiff:
 }
 
 fn disk(store: &Store) -> Result<Disk, StoreError> {
-    let disk = rustix::fs::statvfs(store.root()).map_err(io::Error::from)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
-    Ok(Disk { free: bytes(disk.f_bavail), size: bytes(disk.f_blocks) })
+    let (free, size) = store.disk_bytes()?;
+    Ok(Disk { free, size })
 }
 
 fn last_of_each(activities: Vec<Activity>) -> Vec<Activity> {

@@ -121,7 +121,7 @@ fn start_log(format: LogFormat, level: LevelFilter) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).with_target(false);
     let started = match format {
         LogFormat::Text => builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_span_list(false).try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))
 }

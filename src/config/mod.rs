@@ -4,13 +4,17 @@
 //! both; what they leave open the file decides, and what that leaves open the defaults here.
 //! `airlock.example.toml` shows every key with its default and is held to this by a test.
 
+mod audit;
 mod environment;
+mod network;
 mod policy;
 mod secret;
 mod settings;
 mod sources;
 
+pub use audit::{Audit, AuditSettings};
 pub use environment::GitEnvironment;
+pub use network::Network;
 pub use policy::{About, List, Lists, Policy, Rule, RuleError};
 pub use secret::{Credentials, Secret, SecretError};
 pub use settings::{
@@ -70,6 +74,8 @@ pub struct Config {
     pub limits: Limits,
     /// What must not leak and what must not come in.
     pub policy: Policy,
+    /// Whether it is written down who fetched what, and how.
+    pub audit: Audit,
 }
 
 /// What prewarm takes.
@@ -120,6 +126,8 @@ pub struct Server {
     pub prefix: Option<String>,
     /// Where clients reach this server, without a trailing slash.
     pub url: Option<String>,
+    /// Whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// Bounds of the mirror.
@@ -205,6 +213,9 @@ pub enum ConfigError {
     /// A proxy that is no address.
     #[error("{0:?} is not the address of an HTTP proxy: http://host:port, https://host:port or \"none\"")]
     Proxy(String),
+    /// Neither an address nor a network.
+    #[error("server.trusted-proxies: {0:?} is neither an IP address nor a network such as 10.0.0.0/8")]
+    Network(String),
     /// A bound that cannot work.
     #[error("{0}")]
     Bound(&'static str),
@@ -243,6 +254,7 @@ impl Config {
             view: View::new(flags.view, file.view, offline),
             limits: Limits::new(&file.limits),
             policy: Policy::new(file.policy)?,
+            audit: Audit::new(file.audit)?,
         };
         config.check()
     }
@@ -312,6 +324,7 @@ impl Server {
             hot_memory: file.hot_memory.map_or(32 << 20, |size| size.as_u64()),
             prefix,
             url: file.url.as_deref().map(upstream_url).transpose()?,
+            trusted_proxies: Network::all(&file.trusted_proxies.unwrap_or_default())?,
         })
     }
 }

@@ -52,6 +52,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// `[policy]`
     pub policy: PolicySettings,
+    /// `[audit]`
+    pub audit: super::AuditSettings,
 }
 
 /// A package server: an address, or `[[upstream]]`.
@@ -206,6 +208,8 @@ pub struct ServerSettings {
     pub prefix: Option<String>,
     /// Where clients reach this server.
     pub url: Option<String>,
+    /// Proxies whose word counts for who the client is: addresses, or networks.
+    pub trusted_proxies: Option<Vec<String>>,
 }
 
 /// `[mirror]`

@@ -5,10 +5,12 @@
 //! registries and packages name (`fallback.rs`, `origins.rs`), a memory of what failed lately
 //! (`memory.rs`), the task that follows the registries (`registries.rs`, `private.rs`), the names of
 //! things for people (`names.rs`), the registries that list only what is here (`view.rs`), the ledger of misses
-//! (`misses.rs`), and what becomes of wishes (`wishes.rs`).
+//! (`misses.rs`), what becomes of wishes (`wishes.rs`), and what is counted for whoever looks on
+//! (`counters.rs`, `summary.rs`).
 
 mod artifacts;
 mod body;
+mod counters;
 mod fallback;
 mod fetch;
 mod flight;
@@ -25,11 +27,13 @@ mod refusal;
 mod registries;
 mod rescan;
 mod steer;
+mod summary;
 mod view;
 mod wishes;
 mod writer;
 
 pub use body::read;
+pub use counters::{ByReason, Counters};
 pub use flight::{HOLD_BACK, Landed};
 pub use judge::{Damage, hold, is_here, verify_file, verify_reader};
 pub use memory::Health;
@@ -39,12 +43,13 @@ pub use policy::Standing;
 pub use refusal::Refusal;
 pub use registries::{ListingAnswer, RegistryProblem};
 pub use steer::SteerError;
+pub use summary::{MissSummary, Open};
 pub use view::Served;
 pub use wishes::{PackagesByName, WishState, WishStatus, near_names};
 
 use crate::config::Config;
 use crate::policy::{Act, Policy};
-use crate::protocol::Resource;
+use crate::protocol::{RequestId, Resource};
 use crate::source::{Rank, Source};
 use crate::store::{Client, Lookup, OpenFile, Stamp, Store};
 use crate::tree::Limits;
@@ -54,7 +59,7 @@ use futures_util::stream::{BoxStream, StreamExt};
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -94,21 +99,9 @@ pub struct Mirror {
     /// One search of the cache directory at a time.
     searching: tokio::sync::Mutex<()>,
     counters: Counters,
+    summary: summary::Summary,
     tasks: TaskTracker,
     closing: CancellationToken,
-}
-
-/// What a mirror has done since it started.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Requests answered from memory or disk.
-    pub hits: AtomicU64,
-    /// Requests answered by a flight.
-    pub fetched: AtomicU64,
-    /// Requests that could not be answered.
-    pub misses: AtomicU64,
-    /// Bytes received from sources.
-    pub received: AtomicU64,
 }
 
 /// A request for a resource.
@@ -122,6 +115,8 @@ pub struct Ask {
     pub head: bool,
     /// The client leaves after this long without a byte, and would rather have a refusal before.
     pub wait: Option<Duration>,
+    /// What the request is called.
+    pub id: Option<RequestId>,
 }
 
 /// A resource that is here now.
@@ -198,6 +193,7 @@ impl Mirror {
             view: view::View::new(config),
             searching: tokio::sync::Mutex::default(),
             counters: Counters::default(),
+            summary: summary::Summary::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             store,
@@ -213,6 +209,16 @@ impl Mirror {
     /// What was done since the start.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// How many flights are under way.
+    pub fn flights_running(&self) -> usize {
+        lock(&self.flights).len()
+    }
+
+    /// Bytes of small hot bodies in memory.
+    pub fn hot_bytes(&self) -> u64 {
+        self.hot.weight()
     }
 
     /// Whether there is no source at all.
@@ -239,7 +245,9 @@ impl Mirror {
         };
         let found = match hit {
             Ok(Some(hit)) => {
-                self.counters.hits.fetch_add(1, Ordering::Relaxed);
+                let from =
+                    if matches!(hit, Found::Memory(_)) { &self.counters.memory_hits } else { &self.counters.disk_hits };
+                from.fetch_add(1, Ordering::Relaxed);
                 return Ok(hit);
             }
             Ok(None) => self.join_flight(resource, ask).await,
@@ -302,7 +310,7 @@ impl Mirror {
         if let Some(refusal) = self.refusal_at_once(resource) {
             return Err(refusal);
         }
-        let flight = self.fly(resource, Patience::client(&self.bounds));
+        let flight = self.fly(resource, Patience::client(&self.bounds).on_behalf_of(ask.id));
         if ask.head {
             return self.in_time(ask.wait, flight.length()).await.map(Found::Length);
         }
@@ -327,13 +335,15 @@ impl Mirror {
     }
 
     /// Brings a resource here for a client that needs all of it before it can be answered.
-    pub async fn get_whole(self: &Arc<Self>, resource: &Resource, client: &Client) -> Result<(), Refusal> {
+    pub async fn get_whole(self: &Arc<Self>, resource: &Resource, ask: &Ask) -> Result<(), Refusal> {
         let permitted = self.permits(Act::Serve, resource).await;
         let fetched = match permitted {
-            Ok(()) => self.in_time(None, self.fetch(resource, Patience::client(&self.bounds))).await,
+            Ok(()) => {
+                self.in_time(None, self.fetch(resource, Patience::client(&self.bounds).on_behalf_of(ask.id))).await
+            }
             Err(denied) => Err(denied),
         };
-        fetched.map(drop).inspect_err(|refusal| self.refused(resource, refusal, client))
+        fetched.map(drop).inspect_err(|refusal| self.refused(resource, refusal, &ask.client))
     }
 
     /// What is known without a flight: offline and not here, or failed a moment ago everywhere.

@@ -31,7 +31,7 @@ struct Front {
     mode: &'static str,
     url: String,
     registries: Vec<RegistryRow>,
-    counts: [usize; 3],
+    counts: [u64; 3],
     misses: Vec<MissRow>,
     asked: Option<AskedRow>,
     wishes: Vec<WishRow>,
@@ -98,6 +98,7 @@ async fn gather(app: &App, headers: &HeaderMap, asked: Option<String>) -> Result
         published: registry.published.map_or_else(|| "not recorded here".to_owned(), short),
     });
     let mirror = app.mirror();
+    let misses = mirror.recent_misses().await?;
     let reader = Arc::clone(&mirror);
     let (asked, wishes) = blocking(move || {
         let asked = asked.map(|asked| asked_before(&reader, &asked)).transpose()?.flatten();
@@ -110,14 +111,14 @@ async fn gather(app: &App, headers: &HeaderMap, asked: Option<String>) -> Result
         url: base_url(app, headers) + app.config().server.prefix.as_deref().unwrap_or_default(),
         registries: registries.collect(),
         counts: counts(app).await?,
-        misses: mirror.all_misses().await?.into_iter().take(SHOWN).map(row).collect(),
+        misses: misses.recent.iter().take(SHOWN).map(row).collect(),
         asked: asked.map(|it| AskedRow { wish: it.wish.to_string(), recorded: it.recorded, says: it.says }),
         wishes: wishes.iter().map(wish_row).collect(),
     })
 }
 
-fn row(miss: Miss) -> MissRow {
-    let name = miss.name.map(|name| Name { name, version: miss.version });
+fn row(miss: &Miss) -> MissRow {
+    let name = miss.name.clone().map(|name| Name { name, version: miss.version.clone() });
     MissRow {
         what: super::refusal::title(&miss.resource, name),
         count: miss.count,

@@ -1,5 +1,6 @@
 //! Resources over HTTP: hits with ranges and conditions, flights as they come in.
 
+use super::observe::Answered;
 use super::range::{Wanted, wanted};
 use super::refusal;
 use super::routes::App;
@@ -27,10 +28,13 @@ pub(super) async fn respond(app: &App, resource: Resource, request: &request::Pa
         spool: request.version < Version::HTTP_11,
         head: request.method == Method::HEAD,
         wait: wait(&request.headers),
+        id: request.extensions.get().copied(),
     };
     let etag = format!("\"{}\"", resource.tree());
     let mirror = app.mirror();
-    match mirror.get(&resource, &ask).await {
+    let found = mirror.get(&resource, &ask).await;
+    let answered = Answered::new(resource, &found);
+    let mut response = match found {
         Ok(Found::Memory(body)) => hit(request, &etag, body.len() as u64, |part| memory_part(&body, part)),
         Ok(Found::File(Landed { file, size, .. })) => {
             hit(request, &etag, size, |part| Body::from_stream(read(file, part)))
@@ -39,7 +43,9 @@ pub(super) async fn respond(app: &App, resource: Resource, request: &request::Pa
         // An empty body would be taken for one of length 0, and that be said.
         Ok(Found::Length(length)) => whole(&etag, length, Body::from_stream(stream::empty::<io::Result<Bytes>>())),
         Err(refused) => refusal::answer(&resource, mirror.name(&resource), &refused),
-    }
+    };
+    response.extensions_mut().insert(answered);
+    response
 }
 
 fn memory_part(body: &Bytes, part: Range<u64>) -> Body {

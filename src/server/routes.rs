@@ -1,5 +1,8 @@
 //! Which path leads where.
 
+use super::audit::Audit;
+use super::metrics::{self, Metrics};
+use super::observe::observe;
 use super::{artifacts_toml, meta, page, resource, wishes};
 use crate::config::Config;
 use crate::mirror::{ListingAnswer, Mirror};
@@ -13,8 +16,8 @@ use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
+use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// The one path that takes a POST, and nothing else.
 const WISHES: &str = "/request";
@@ -27,6 +30,9 @@ struct Shared {
     live: ArcSwap<Live>,
     reload: Option<Reload>,
     started: jiff::Timestamp,
+    metrics: Metrics,
+    /// As the configuration was at the start: a reload does not change it.
+    audit: Option<Audit>,
 }
 
 /// Reads the configuration again and puts it into force. Says what changed, or why all stays as it
@@ -40,6 +46,12 @@ struct Live {
     config: Arc<Config>,
 }
 
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}
+
 impl App {
     /// The server of a mirror.
     pub fn new(mirror: Arc<Mirror>, config: Config) -> Self {
@@ -48,8 +60,9 @@ impl App {
 
     /// The same, able to `reload`.
     pub fn with_reload(mirror: Arc<Mirror>, config: Config, reload: Option<Reload>) -> Self {
+        let audit = Audit::start(&config.audit, mirror.store().root());
         let live = ArcSwap::from_pointee(Live { mirror, config: Arc::new(config) });
-        Self(Arc::new(Shared { live, reload, started: jiff::Timestamp::now() }))
+        Self(Arc::new(Shared { live, reload, started: jiff::Timestamp::now(), metrics: Metrics::new(), audit }))
     }
 
     /// Reads the configuration again; `None` where there is no file to read.
@@ -63,6 +76,7 @@ impl App {
     /// Puts another mirror and configuration in the place of those of now, which are returned: the
     /// old mirror is for the caller to close, when its flights have landed.
     pub fn replace(&self, mirror: Arc<Mirror>, config: Config) -> (Arc<Mirror>, Arc<Config>) {
+        mirror.counters().go_on_from(self.mirror().counters());
         let old = self.0.live.swap(Arc::new(Live { mirror, config: Arc::new(config) }));
         (Arc::clone(&old.mirror), Arc::clone(&old.config))
     }
@@ -80,6 +94,16 @@ impl App {
     pub(super) fn started(&self) -> jiff::Timestamp {
         self.0.started
     }
+
+    /// What the server counts.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// The audit log, if there is one.
+    pub(super) fn audit(&self) -> Option<&Audit> {
+        self.0.audit.as_ref()
+    }
 }
 
 /// All routes. Resources come last: whatever is no other path and no resource is 404 before it
@@ -95,11 +119,15 @@ pub fn router(app: &App) -> Router {
         .route("/meta", get(meta::meta))
         .route("/meta/stats", get(meta::stats))
         .route("/meta/misses", get(meta::misses))
+        .route("/meta/siblings", get(meta::none))
+        .route("/meta/children", get(meta::none))
+        .route("/meta/parents", get(meta::parents))
+        .route("/metrics", get(metrics::metrics))
         .route("/health", get(meta::health))
         .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
         .fallback(fallback)
         .layer(middleware::from_fn(only_get_and_head))
-        .layer(middleware::from_fn(log))
+        .layer(middleware::from_fn_with_state(app.clone(), observe))
         .with_state(app.clone());
     match &app.config().server.prefix {
         Some(prefix) => Router::new().nest_service(prefix, router.clone()).fallback_service(router),
@@ -120,18 +148,6 @@ async fn only_get_and_head(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], "only GET and HEAD\n").into_response()
-}
-
-/// One line per request.
-async fn log(request: Request, next: Next) -> Response {
-    if !tracing::enabled!(tracing::Level::INFO) {
-        return next.run(request).await;
-    }
-    let (begun, method, path) = (Instant::now(), request.method().clone(), request.uri().path().to_owned());
-    let response = next.run(request).await;
-    let elapsed = begun.elapsed().as_secs_f64() * 1000.0;
-    tracing::info!(%method, path, status = response.status().as_u16(), ms = format_args!("{elapsed:.1}"), "request");
-    response
 }
 
 /// `/registries`: the flavor is chosen as `PkgServer` does (`handle_request`), but answered here

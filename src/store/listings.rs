@@ -1,7 +1,7 @@
 //! Which registries are published: the listings, the log of their generations, and the pins.
 
 use super::lines::{append_lines, read_lines};
-use super::{Generation, Lock, Store, StoreError, is_absent, publish};
+use super::{Generation, Lock, Stamp, Store, StoreError, is_absent, publish};
 use crate::protocol::{Flavor, Listing, RegistryTree};
 use fs_err as fs;
 use std::path::Path;
@@ -75,6 +75,11 @@ impl Store {
         append_lines(&self.root.join(LOG), std::slice::from_ref(generation))?;
         crate::fault::point("generations.appended");
         Ok(())
+    }
+
+    /// What the log of registry generations looks like: as long as that stays, so does what it says.
+    pub fn generations_stamp(&self) -> Option<Stamp> {
+        fs::metadata(self.root.join(LOG)).ok().map(|log| Stamp::of(&log))
     }
 
     /// The registries that stay at one tree, whatever is published after it.

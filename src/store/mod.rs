@@ -22,6 +22,7 @@
 //!     pins               registries that stay at one tree, written as a listing
 //!     julia-versions     which versions of Julia its clients run
 //!     activity.jsonl     what was done here, when
+//!     audit/             who fetched what, if that is written down; a file for each day
 //!     repositories.jsonl  what was found in the git bundles; rebuildable
 //!     clones/            bare clones of git repositories; rebuildable
 //!     bundles/sent/      the index of each bundle that was exported, by destination
@@ -34,6 +35,7 @@
 
 mod activity;
 mod bundles;
+mod census;
 mod facts;
 mod first_seen;
 mod generations;
@@ -58,6 +60,7 @@ mod walk;
 mod wishes;
 
 pub use activity::{Action, Activity};
+pub use census::{Census, Counted};
 pub use facts::{Fact, FactsRead, HeldArtifact, Stamp};
 pub use first_seen::{FirstSeen, Seen};
 pub use generations::{DISK, Generation, PIN, ROLLBACK, is_rolled_back, is_superseded};
@@ -80,6 +83,7 @@ use publish::Publisher;
 use stage::Session;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use usage::Usage;
 
 /// The layout that this version reads and writes.
@@ -92,6 +96,7 @@ pub struct Store {
     facts: Facts,
     session: Session,
     publisher: Publisher,
+    census: Mutex<Option<Census>>,
     _usage: Usage,
 }
 
@@ -192,6 +197,7 @@ impl Store {
         Ok(Self {
             facts: Facts::new(state.join("facts")),
             publisher: Publisher::start(&root)?,
+            census: Mutex::default(),
             session,
             root,
             _usage: usage,
@@ -319,6 +325,7 @@ impl Store {
             for name in names {
                 // What was there already is another file, which nobody may have verified.
                 if fs::metadata(self.root_path(&name)).is_ok_and(|there| Stamp::of(&there) == stamp) {
+                    self.count_published(&name, stamp);
                     self.facts.remember(Fact { resource: name, stamp, strict, artifacts: artifacts.clone() });
                 }
             }
@@ -353,8 +360,14 @@ impl Store {
 
     /// Bytes that may still be written to the disk of the cache.
     pub fn free_bytes(&self) -> Result<u64, StoreError> {
+        Ok(self.disk_bytes()?.0)
+    }
+
+    /// Bytes of the disk of the cache: those that may still be written, and all.
+    pub fn disk_bytes(&self) -> Result<(u64, u64), StoreError> {
         let disk = rustix::fs::statvfs(&self.root).map_err(io::Error::from)?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Ok((bytes(disk.f_bavail), bytes(disk.f_blocks)))
     }
 
     /// The ledger of misses.

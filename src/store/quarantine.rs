@@ -4,7 +4,7 @@ use super::{Stamp, Store, StoreError, is_absent};
 use crate::protocol::Resource;
 use fs_err as fs;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const FOLDER: &str = ".airlock/quarantine";
 
@@ -14,6 +14,7 @@ impl Store {
     /// written, may be good.
     pub fn quarantine(&self, resource: &Resource, wrong: Stamp) -> Result<Option<PathBuf>, StoreError> {
         let path = self.path(resource);
+        let is_derived = path != self.root_path(resource);
         match fs::metadata(&path) {
             Ok(there) if Stamp::of(&there) == wrong => {}
             Ok(_) => return Ok(None),
@@ -24,7 +25,10 @@ impl Store {
         let time = jiff::Timestamp::now().as_nanosecond();
         let to = self.root().join(FOLDER).join(format!("{name}-{time}"));
         match fs::rename(path, &to) {
-            Ok(()) => Ok(Some(to)),
+            Ok(()) => {
+                self.count_quarantined(resource, wrong, !is_derived);
+                Ok(Some(to))
+            }
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -39,6 +43,11 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+/// How many files are in quarantine.
+pub(super) fn count(root: &Path) -> Result<u64, StoreError> {
+    Ok(fs::read_dir(root.join(FOLDER))?.map(|entry| entry.map(|_| 1)).sum::<Result<_, _>>()?)
 }
 
 /// The resource that a file in quarantine was: `package-<uuid>-<tree>-<nanoseconds>`.
