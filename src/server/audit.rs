@@ -165,7 +165,9 @@ impl Log {
                     Err(error) => counts.lost(of_a_day.len() as u64, &error),
                 }
             }
-            waiting.into_iter().for_each(|done| _ = done.send(()));
+            for done in waiting {
+                let _ = done.send(());
+            }
         }
     }
 

@@ -23,6 +23,7 @@ mod http;
 mod julia_client;
 mod julia_data;
 mod layers;
+mod observed;
 mod patience;
 mod policy;
 mod prewarm;

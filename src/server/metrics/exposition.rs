@@ -70,7 +70,7 @@ impl Collector for Scrape {
         self.sources(&mut out)?;
         self.registries(&mut out)?;
         self.cache(&mut out)?;
-        self.audit(&mut out, self.app.audit())?;
+        self.audit(&mut out)?;
         self.process(&mut out)
     }
 }
@@ -203,7 +203,8 @@ impl Scrape {
         out.one(Gauge, "airlock_hot_memory_limit_bytes", help, self.app.config().server.hot_memory)
     }
 
-    fn audit(&self, out: &mut Families<'_>, audit: Option<&Audit>) -> fmt::Result {
+    fn audit(&self, out: &mut Families<'_>) -> fmt::Result {
+        let audit = self.app.audit();
         let help = "Lines that were written to the audit log";
         out.one(Counter, "airlock_audit_lines_written_total", help, audit.map_or(0, Audit::written))?;
         let help = "Lines of the audit log that were lost";
@@ -226,7 +227,7 @@ impl Scrape {
 struct Families<'e>(DescriptorEncoder<'e>);
 
 impl Families<'_> {
-    fn one(&mut self, kind: MetricType, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
+    fn one(&mut self, kind: MetricType, name: &str, help: &str, value: impl EncodeGaugeValue + Copy) -> fmt::Result {
         // As a gauge, whatever the kind: a counter would get a second `_total`, and for this format
         // that belongs to the name also where the type is said.
         self.0.encode_descriptor(name, help, None, kind)?.encode_gauge(&value)
