@@ -1,7 +1,7 @@
 //! What is in a cache: one walk over names and sizes; no tarball is opened.
 
 use crate::protocol::{Flavor, GENERAL, Kind, RegistryTree, Resource, TreeHash, Uuid};
-use crate::store::{Activity, Generation, Store, StoreError};
+use crate::store::{Activity, Generation, Room, Store, StoreError};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -174,9 +174,8 @@ fn since(log: &[Generation], registry: RegistryTree, mtime: i64) -> Result<jiff:
 }
 
 fn disk(store: &Store) -> Result<Disk, StoreError> {
-    let disk = rustix::fs::statvfs(store.root()).map_err(io::Error::from)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
-    Ok(Disk { free: bytes(disk.f_bavail), size: bytes(disk.f_blocks) })
+    let Room { free, size, .. } = store.room()?;
+    Ok(Disk { free, size })
 }
 
 fn last_of_each(activities: Vec<Activity>) -> Vec<Activity> {

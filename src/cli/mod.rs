@@ -140,7 +140,7 @@ fn start_log(format: LogFormat, level: LevelFilter) -> anyhow::Result<LogLevelHa
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
     let lines = match format {
         LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     };
     let started = tracing_subscriber::registry().with(level).with(lines).try_init();
     started.map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))?;

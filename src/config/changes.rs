@@ -39,12 +39,14 @@ impl Config {
             disk,
             scrub,
             tls,
+            audit,
             file: _,
         } = &mut self;
         changes.fixed("cache", &old.cache, cache);
         changes.fixed("listen", &old.listen, listen);
         changes.fixed("log", &old.log, log);
         changes.fixed("tls", &old.tls, tls);
+        changes.fixed("audit", &old.audit, audit);
         changes.fixed("server.prefix", &old.server.prefix, &mut server.prefix);
         changes.shown("offline", &old.offline, offline);
         changes.upstreams(&old.upstreams, upstreams);
@@ -64,6 +66,7 @@ impl Config {
         changes.shown("server.max-connections", &old.server.max_connections, &server.max_connections);
         let per_client = (&old.server.max_connections_per_client, &server.max_connections_per_client);
         changes.shown("server.max-connections-per-client", per_client.0, per_client.1);
+        changes.shown("server.trusted-proxies", &old.server.trusted_proxies, &server.trusted_proxies);
         changes.hidden("server.url", old.server.url != server.url);
         changes.shown("mirror.connect-timeout", &old.mirror.connect_timeout, &mirror.connect_timeout);
         changes.shown("mirror.first-byte-timeout", &old.mirror.first_byte_timeout, &mirror.first_byte_timeout);

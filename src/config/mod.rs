@@ -7,7 +7,9 @@
 mod access;
 mod changes;
 mod disk;
+mod audit;
 mod environment;
+mod network;
 mod policy;
 mod scrub;
 mod secret;
@@ -17,7 +19,9 @@ mod tls;
 
 pub use access::{Access, AccessSettings, TokenNeed};
 pub use disk::{Disk, DiskSettings};
+pub use audit::{Audit, AuditSettings};
 pub use environment::GitEnvironment;
+pub use network::Network;
 pub use policy::{About, List, Lists, Policy, Rule, RuleError};
 pub use scrub::{Scrub, ScrubSettings};
 pub use secret::{Credentials, Secret, SecretError};
@@ -89,6 +93,8 @@ pub struct Config {
     pub scrub: Scrub,
     /// What the server speaks TLS with; `None` for plain HTTP.
     pub tls: Option<Tls>,
+    /// Whether it is written down who fetched what, and how.
+    pub audit: Audit,
 }
 
 /// What prewarm takes.
@@ -143,6 +149,8 @@ pub struct Server {
     pub max_connections: usize,
     /// Of one client's address; 0 for no limit.
     pub max_connections_per_client: usize,
+    /// Whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// Bounds of the mirror.
@@ -228,6 +236,9 @@ pub enum ConfigError {
     /// A proxy that is no address.
     #[error("{0:?} is not the address of an HTTP proxy: http://host:port, https://host:port or \"none\"")]
     Proxy(String),
+    /// Neither an address nor a network.
+    #[error("server.trusted-proxies: {0:?} is neither an IP address nor a network such as 10.0.0.0/8")]
+    Network(String),
     /// A bound that cannot work.
     #[error("{0}")]
     Bound(&'static str),
@@ -271,6 +282,7 @@ impl Config {
             disk: Disk::new(&file.disk),
             scrub: Scrub::new(&file.scrub)?,
             tls: Tls::from_settings(flags.tls, file.tls)?,
+            audit: Audit::new(file.audit)?,
         };
         config.check()
     }
@@ -345,6 +357,7 @@ impl Server {
             url: file.url.as_deref().map(upstream_url).transpose()?,
             max_connections: file.max_connections.unwrap_or(16_384),
             max_connections_per_client: file.max_connections_per_client.unwrap_or(1_024),
+            trusted_proxies: Network::all(&file.trusted_proxies.unwrap_or_default())?,
         })
     }
 }

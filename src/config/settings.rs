@@ -62,6 +62,8 @@ pub struct Settings {
     pub scrub: ScrubSettings,
     /// `[tls]`
     pub tls: TlsSettings,
+    /// `[audit]`
+    pub audit: super::AuditSettings,
 }
 
 /// A package server: an address, or `[[upstream]]`.
@@ -220,6 +222,8 @@ pub struct ServerSettings {
     pub max_connections: Option<usize>,
     /// Connections of one client's address at one time.
     pub max_connections_per_client: Option<usize>,
+    /// Proxies whose word counts for who the client is: addresses, or networks.
+    pub trusted_proxies: Option<Vec<String>>,
 }
 
 /// `[mirror]`

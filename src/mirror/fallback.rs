@@ -49,7 +49,10 @@ impl Mirror {
         let mut tried = Vec::new();
         for origins in origins.map_err(Failed::Here)?.one_by_one() {
             let address = origins.address().unwrap_or_default();
-            match self.attempt(flight, source.as_ref(), &Wanted { resource, origins }, patience).await {
+            match self
+                .attempt(flight, source.as_ref(), &Wanted { resource, origins, request: patience.request }, patience)
+                .await
+            {
                 Ok(landed) => {
                     self.memory.succeeded(index, &resource);
                     tracing::info!(%resource, source = source.name(), address, "no server has it; it came from here");

@@ -1,6 +1,7 @@
 //! How a flight comes in: verify what lies here, else lock, ask the sources in order, receive,
 //! verify, publish.
 
+use super::counters::Gauge;
 use super::flight::{Flight, Landed};
 use super::judge::{Damage, verify_file};
 use super::memory::Admission;
@@ -15,8 +16,10 @@ use crate::source::{Fault, Rank, Wanted};
 use crate::store::{Lock, Lookup, OpenFile, Stamp, StoreError};
 use std::fs::File;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 /// How often another process's fetch of the same resource is looked at.
 const LOCK_POLL: Duration = Duration::from_millis(50);
@@ -28,13 +31,17 @@ impl Mirror {
         let (flight, landing) = self.flights.join(resource);
         if let Some(landing) = landing {
             let (mirror, closing) = (Arc::clone(self), self.closing.clone());
-            self.tasks.spawn(async move {
+            let task = async move {
                 fault::point("flight.started");
                 let obtained = mirror.obtain(&landing.flight, patience);
                 if let Some(outcome) = closing.run_until_cancelled(obtained).await {
+                    // Counted before anybody is told: who was answered may look at the counters.
+                    mirror.counters.flew(&outcome);
                     landing.flight.end(outcome);
                 }
-            });
+            };
+            // What it logs bears the id of the request that started it.
+            self.tasks.spawn(task.in_current_span());
         }
         flight
     }
@@ -67,12 +74,14 @@ impl Mirror {
         };
         let (file, stamp) = (Arc::new(open.file), open.stamp);
         flight.begin(Arc::clone(&file), Some(stamp.size), stamp.size);
+        let _counted = Gauge::up(&self.counters.verifying);
         let _place = self.verifications.acquire().await.map_err(|_| Refusal::Closing)?;
         let Some(damage) = self.verify_here(flight.resource, &file, stamp).await? else {
             return Ok(Some(Landed { file, size: stamp.size, from: None }));
         };
         let (store, resource) = (Arc::clone(&self.store), flight.resource);
         if let Some(to) = blocking(move || store.quarantine(&resource, stamp)).await?? {
+            self.counters.damaged.fetch_add(1, Ordering::Relaxed);
             tracing::error!(%resource, quarantine = %to.display(), "damaged in the cache: {damage}");
         } else {
             tracing::warn!(%resource, "changed while it was verified: {damage}");
@@ -204,7 +213,8 @@ impl Mirror {
             return Err(Fault::Connect("this upstream was out of reach a moment ago".to_owned()).into());
         }
         let _probe = (admission == Admission::Probe).then(|| Probe(self, index));
-        let result = self.attempt(flight, source.as_ref(), &Wanted::new(flight.resource), patience).await;
+        let wanted = Wanted { request: patience.request, ..Wanted::new(flight.resource) };
+        let result = self.attempt(flight, source.as_ref(), &wanted, patience).await;
         match &result {
             Ok(_) => self.memory.succeeded(index, &flight.resource),
             Err(Failed::Here(_)) => {}

@@ -35,6 +35,11 @@ impl Flights {
         (Arc::clone(&flight), Some(Landing { flight, flights: Arc::clone(self) }))
     }
 
+    /// How many are under way.
+    pub(super) fn count(&self) -> usize {
+        lock(&self.0).len()
+    }
+
     /// Whether this resource is on its way in.
     pub(super) fn has(&self, resource: &Resource) -> bool {
         lock(&self.0).contains_key(resource)

@@ -47,6 +47,8 @@ pub struct Health {
     pub last_error: Option<(Timestamp, String)>,
     /// When it last gave what it was asked for.
     pub last_success: Option<Timestamp>,
+    /// When it last said which registries it has.
+    pub last_listing: Option<Timestamp>,
     /// Left alone until then, unless that is over.
     pub cooled_until: Option<Instant>,
     /// Whether it was asked at all.
@@ -61,6 +63,11 @@ impl Health {
     /// Whether it failed when it was last asked for something.
     pub fn failed_last(&self) -> bool {
         self.last_error.as_ref().is_some_and(|(time, _)| self.last_success.is_none_or(|success| success < *time))
+    }
+
+    /// Whether it is left alone now.
+    pub fn is_cooling(&self) -> bool {
+        self.cooled_until.is_some_and(|until| until > Instant::now())
     }
 
     /// In one word or two.
@@ -154,7 +161,12 @@ impl Memory {
         match fault {
             Some(Fault::Busy(_)) => {}
             Some(fault) if fault.is_unreachable() => self.unreached(source, fault),
-            fault => self.reached(source, fault),
+            fault => {
+                self.reached(source, fault);
+                if let (None, Some(health)) = (fault, lock(&self.sources).get_mut(source)) {
+                    health.last_listing = health.last_success;
+                }
+            }
         }
     }
 
@@ -169,7 +181,8 @@ impl Memory {
             Some(fault) => (Some((now, fault.to_string())), health.last_success),
         };
         let was_down = health.cooldowns > 0;
-        *health = Health { last_error, last_success, asked: true, ..Health::default() };
+        let last_listing = health.last_listing;
+        *health = Health { last_error, last_success, last_listing, asked: true, ..Health::default() };
         drop(sources);
         if was_down {
             tracing::info!(source = self.name(source), "is back");

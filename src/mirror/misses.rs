@@ -6,7 +6,6 @@ use crate::protocol::Resource;
 use crate::store::{Client, Miss, StoreError};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ pub(super) struct Pending(Mutex<HashMap<Resource, Miss>>, Mutex<HashMap<String, 
 impl Mirror {
     /// Writes a refusal down as a miss, if it is one.
     pub(super) fn refused(&self, resource: &Resource, refusal: &Refusal, client: &Client) {
-        self.counters.misses.fetch_add(1, Ordering::Relaxed);
+        self.counters.misses.add(refusal.reason());
         self.missed(resource, refusal, client);
     }
 

@@ -6,13 +6,14 @@
 //! (`memory.rs`), the task that follows the registries (`registries.rs`, `private.rs`), the names of
 //! things for people (`names.rs`, `catalogue.rs`), whose they are (`belonging.rs`), the registries that list only
 //! what is here (`view.rs`), the ledger of misses (`misses.rs`), what becomes of wishes (`wishes.rs`), of damage
-//! (`heal.rs`, `scrub.rs`) and of a disk that runs low (`disk.rs`). `succession.rs` puts another configuration into
-//! force while clients are served.
+//! (`heal.rs`, `scrub.rs`) and of a disk that runs low (`disk.rs`), and what is counted for whoever looks on
+//! (`counters.rs`, `summary.rs`). `succession.rs` puts another configuration into force while clients are served.
 
 mod artifacts;
 mod belonging;
 mod body;
 mod catalogue;
+mod counters;
 mod disk;
 mod fallback;
 mod fetch;
@@ -34,12 +35,14 @@ mod rescan;
 mod scrub;
 mod steer;
 mod succession;
+mod summary;
 mod view;
 mod wishes;
 mod writer;
 
 pub use body::read;
 pub use catalogue::{Catalogue, CataloguedPackage, CataloguedVersion, FirstOf, PackageSummary, VersionState};
+pub use counters::{ByReason, Counters};
 pub use disk::DiskStatus;
 pub use flight::{HOLD_BACK, Landed};
 pub use heal::{Examined, Healed, examine, whole};
@@ -52,12 +55,13 @@ pub use refusal::Refusal;
 pub use registries::{ListingAnswer, RegistryProblem};
 pub use scrub::{ScrubEnd, ScrubStatus};
 pub use steer::SteerError;
+pub use summary::{MissSummary, Open};
 pub use view::Served;
 pub use wishes::{PackagesByName, WishState, WishStatus, near_names};
 
 use crate::config::Config;
 use crate::policy::{Act, Policy};
-use crate::protocol::Resource;
+use crate::protocol::{RequestId, Resource};
 use crate::source::{Rank, Source};
 use crate::store::{Client, Lookup, OpenFile, Stamp, StepBack, Store};
 use crate::tree::Limits;
@@ -67,7 +71,7 @@ use futures_util::stream::{BoxStream, StreamExt};
 use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
@@ -114,23 +118,11 @@ pub struct Mirror {
     /// The registries that were said not to be shown as they are published.
     stepped_back: Mutex<Vec<StepBack>>,
     counters: Arc<Counters>,
+    summary: summary::Summary,
     tasks: TaskTracker,
     closing: CancellationToken,
     /// Ends the tasks of a server, and no flight.
     resting: CancellationToken,
-}
-
-/// What a mirror has done since it started.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Requests answered from memory or disk.
-    pub hits: AtomicU64,
-    /// Requests answered by a flight.
-    pub fetched: AtomicU64,
-    /// Requests that could not be answered.
-    pub misses: AtomicU64,
-    /// Bytes received from sources.
-    pub received: AtomicU64,
 }
 
 /// A request for a resource.
@@ -144,6 +136,8 @@ pub struct Ask {
     pub head: bool,
     /// The client leaves after this long without a byte, and would rather have a refusal before.
     pub wait: Option<Duration>,
+    /// What the request is called.
+    pub id: Option<RequestId>,
 }
 
 /// A resource that is here now.
@@ -227,6 +221,7 @@ impl Mirror {
             suspects: Mutex::default(),
             stepped_back: Mutex::default(),
             counters: Arc::default(),
+            summary: summary::Summary::default(),
             tasks: TaskTracker::new(),
             resting: closing.child_token(),
             closing,
@@ -243,6 +238,16 @@ impl Mirror {
     /// What was done since the start.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// How many flights are under way.
+    pub fn flights_running(&self) -> usize {
+        self.flights.count()
+    }
+
+    /// Bytes of small hot bodies in memory.
+    pub fn hot_bytes(&self) -> u64 {
+        self.hot.weight()
     }
 
     /// Whether there is no source at all.
@@ -269,7 +274,9 @@ impl Mirror {
         };
         let found = match hit {
             Ok(Some(hit)) => {
-                self.counters.hits.fetch_add(1, Ordering::Relaxed);
+                let from =
+                    if matches!(hit, Found::Memory(_)) { &self.counters.memory_hits } else { &self.counters.disk_hits };
+                from.fetch_add(1, Ordering::Relaxed);
                 return Ok(hit);
             }
             Ok(None) => self.join_flight(resource, ask).await,
@@ -340,7 +347,7 @@ impl Mirror {
         if let Some(refusal) = self.refusal_at_once(resource) {
             return Err(refusal);
         }
-        let flight = self.fly(resource, Patience::client(&self.bounds));
+        let flight = self.fly(resource, Patience::client(&self.bounds).on_behalf_of(ask.id));
         if ask.head {
             return self.in_time(ask.wait, flight.length()).await.map(Found::Length);
         }
@@ -365,13 +372,15 @@ impl Mirror {
     }
 
     /// Brings a resource here for a client that needs all of it before it can be answered.
-    pub async fn get_whole(self: &Arc<Self>, resource: &Resource, client: &Client) -> Result<(), Refusal> {
+    pub async fn get_whole(self: &Arc<Self>, resource: &Resource, ask: &Ask) -> Result<(), Refusal> {
         let permitted = self.permits(Act::Serve, resource).await;
         let fetched = match permitted {
-            Ok(()) => self.in_time(None, self.fetch(resource, Patience::client(&self.bounds))).await,
+            Ok(()) => {
+                self.in_time(None, self.fetch(resource, Patience::client(&self.bounds).on_behalf_of(ask.id))).await
+            }
             Err(denied) => Err(denied),
         };
-        fetched.map(drop).inspect_err(|refusal| self.refused(resource, refusal, client))
+        fetched.map(drop).inspect_err(|refusal| self.refused(resource, refusal, &ask.client))
     }
 
     /// What is known without a flight: offline and not here, or failed a moment ago everywhere.

@@ -1,6 +1,7 @@
 //! How hard a flight tries: a client leaves after 20 s of silence, a prewarm has time.
 
 use crate::config::{self, When};
+use crate::protocol::RequestId;
 use crate::source::Fault;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,6 +22,8 @@ pub struct Patience {
     longest_pause: Duration,
     /// Whether sources are asked although they failed a moment ago.
     pub(super) insists: bool,
+    /// The request that it is for, if one started it.
+    pub(super) request: Option<RequestId>,
 }
 
 impl Patience {
@@ -32,6 +35,7 @@ impl Patience {
             lock_wait: Duration::from_secs(5),
             longest_pause: Duration::from_secs(2),
             insists: false,
+            request: None,
         }
     }
 
@@ -43,7 +47,14 @@ impl Patience {
             lock_wait: Duration::from_mins(10),
             longest_pause: Duration::from_mins(1),
             insists: true,
+            request: None,
         }
+    }
+
+    /// The same, on behalf of a request.
+    #[must_use]
+    pub const fn on_behalf_of(self, request: Option<RequestId>) -> Self {
+        Self { request, ..self }
     }
 
     pub(super) fn deadline(&self, from: Instant) -> Option<Instant> {

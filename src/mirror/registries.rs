@@ -9,6 +9,7 @@ use crate::store::{DISK, Generation, Store, StoreError, is_rolled_back, is_super
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long a request for a listing waits on a cache that never had one.
@@ -261,6 +262,7 @@ impl Mirror {
         });
         if published.await?? {
             tracing::info!(registry = %registry.uuid, tree = %registry.tree, source, "published in /{}", flavor.file_name());
+            self.counters.registry_updates.fetch_add(1, Ordering::Relaxed);
             self.memory.forget();
             self.listings.send_modify(|progress| progress.published += 1);
             self.refresh_view().await;

@@ -1,7 +1,8 @@
-//! Finding what came into the cache directory another way: rsync and other tools tell nobody.
+//! Finding what came into the cache directory another way: rsync and other tools tell nobody. What
+//! is here is counted on the same walk.
 
 use super::{Mirror, Patience, blocking};
-use crate::protocol::{Flavor, Kind, RegistryTree, Resource};
+use crate::protocol::{Flavor, RegistryTree, Resource};
 use crate::store::{Lookup, StoreError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -63,6 +64,7 @@ impl Mirror {
         self.say_stepped_back().await;
         self.view.saw(looked);
         self.load_names().await;
+        self.sum_up().await;
         (good, damaged)
     }
 
@@ -93,12 +95,12 @@ impl Mirror {
         let store = Arc::clone(&self.store);
         let found = blocking(move || {
             let mut unverified = Vec::new();
-            for resource in Kind::ALL.into_iter().flat_map(|kind| store.resources(kind)) {
-                let resource = resource?;
-                if store.fact(&resource)?.is_none() && store.has(&resource) {
+            store.take_census(|resource, stamp| {
+                if !store.is_verified(&resource, stamp)? {
                     unverified.push(resource);
                 }
-            }
+                Ok(())
+            })?;
             Ok::<_, StoreError>(unverified)
         });
         match found.await {

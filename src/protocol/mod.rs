@@ -25,11 +25,13 @@ pub(crate) use serde_as_text;
 mod hash;
 mod listing;
 mod repository;
+mod request_id;
 mod resource;
 mod uuid;
 
 pub use hash::{ParseTreeHashError, TreeHash};
 pub use listing::{Flavor, Listing, ListingError, RegistryTree};
 pub use repository::{REPOSITORIES, RepositoryFile, RepositoryFileError};
+pub use request_id::{ParseRequestIdError, RequestId};
 pub use resource::{Kind, ParseResourceError, Resource};
 pub use uuid::{GENERAL, ParseUuidError, Uuid};

@@ -4,9 +4,8 @@
 use super::resource::client;
 use super::routes::App;
 use super::{access, refusal};
-use crate::mirror::{Refusal, blocking};
+use crate::mirror::{Ask, Refusal, blocking};
 use crate::protocol::{Resource, TreeHash};
-use crate::store::Client;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
@@ -25,7 +24,9 @@ pub(super) async fn respond(State(app): State<App>, request: Request) -> Respons
         return (StatusCode::NOT_FOUND, "no such path\n").into_response();
     };
     let artifact = Resource::Artifact { tree };
-    match sha256(&app, artifact, &client(request.headers())).await {
+    let id = request.extensions().get().copied();
+    let ask = Ask { client: client(request.headers()), id, ..Ask::default() };
+    match sha256(&app, artifact, &ask).await {
         Err(refused) => {
             let name = access::name_for(&app, request.extensions(), &app.mirror(), &artifact);
             refusal::answer(&artifact, name, &refused)
@@ -50,9 +51,9 @@ pub(super) fn parse(path: &str) -> Option<(TreeHash, &str)> {
     (plain && !name.is_empty() && name.len() <= MAX_NAME).then_some((tree, name))
 }
 
-async fn sha256(app: &App, artifact: Resource, client: &Client) -> Result<String, Refusal> {
+async fn sha256(app: &App, artifact: Resource, ask: &Ask) -> Result<String, Refusal> {
     let mirror = app.mirror();
-    mirror.get_whole(&artifact, client).await?;
+    mirror.get_whole(&artifact, ask).await?;
     let store = Arc::clone(mirror.store());
     let digest = blocking(move || {
         let mut file = fs_err::File::open(store.path(&artifact))?;

@@ -1,6 +1,10 @@
-//! What the server says of itself, for machines: `/meta`, `/meta/stats`, `/meta/misses`, `/health`.
+//! What the server says of itself, for machines: `/meta` and what is below it, `/health`.
+//!
+//! Keys that `PkgServer` has too are here in its form and mean what they mean there (`meta.jl`).
 
 use super::access::Caller;
+use super::artifacts_toml::base_url;
+use super::metrics::Process;
 use super::refusal;
 use super::routes::App;
 use crate::mirror::{Health, Mirror, Refusal, Served, blocking};
@@ -10,7 +14,7 @@ use crate::store::{Miss, StoreError};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +39,20 @@ pub(super) struct RegistryStatus {
     pub(super) packages: Option<usize>,
     /// How many versions it lists.
     pub(super) versions: Option<usize>,
+    /// When it was derived.
+    pub(super) derived: Option<jiff::Timestamp>,
+}
+
+impl RegistryStatus {
+    /// The published registries. Blocks, but reads no more than a few short files.
+    pub(super) fn all(mirror: &Mirror) -> Result<Vec<Self>, StoreError> {
+        let mut registries = served(mirror)?;
+        for registry in &mut registries {
+            let resource = Resource::Registry { uuid: registry.uuid, tree: registry.tree };
+            registry.name = mirror.name(&resource).map(|name| name.name);
+        }
+        Ok(registries)
+    }
 }
 
 /// The published registries that somebody may see.
@@ -42,10 +60,9 @@ pub(super) async fn registry_status(app: &App, caller: &Caller) -> Result<Vec<Re
     let mirror = app.mirror();
     let reader = Arc::clone(&mirror);
     let mut registries = Vec::new();
-    for mut registry in blocking(move || served(&reader)).await?? {
+    for registry in blocking(move || RegistryStatus::all(&reader)).await?? {
         let resource = Resource::Registry { uuid: registry.uuid, tree: registry.tree };
         if caller.sees(app, &mirror, &resource).await {
-            registry.name = mirror.name(&resource).map(|name| name.name);
             registries.push(registry);
         }
     }
@@ -53,13 +70,12 @@ pub(super) async fn registry_status(app: &App, caller: &Caller) -> Result<Vec<Re
 }
 
 fn served(mirror: &Mirror) -> Result<Vec<RegistryStatus>, StoreError> {
-    let (log, now) = (mirror.store().generations()?, jiff::Timestamp::now());
+    let now = jiff::Timestamp::now();
     let mut registries = BTreeMap::new();
     for flavor in Flavor::ALL {
         for Served { registry: RegistryTree { uuid, tree }, derived } in mirror.served(flavor)? {
             let from = derived.as_ref().map(|derived| derived.from);
-            let of_tree = log.iter().rev().find(|entry| entry.uuid == uuid && entry.tree == from.unwrap_or(tree));
-            let published = of_tree.map(|entry| entry.time);
+            let published = mirror.published_at(RegistryTree { uuid, tree: from.unwrap_or(tree) })?;
             let status = registries.entry((uuid, tree)).or_insert_with(|| RegistryStatus {
                 uuid,
                 name: None,
@@ -71,6 +87,7 @@ fn served(mirror: &Mirror) -> Result<Vec<RegistryStatus>, StoreError> {
                 derived_from: from,
                 packages: derived.as_ref().map(|derived| derived.packages),
                 versions: derived.as_ref().map(|derived| derived.versions),
+                derived: derived.as_ref().map(|derived| derived.time),
             });
             status.flavors.push(flavor);
         }
@@ -79,7 +96,7 @@ fn served(mirror: &Mirror) -> Result<Vec<RegistryStatus>, StoreError> {
 }
 
 /// `/meta`
-pub(super) async fn meta(State(app): State<App>, caller: Caller) -> Response {
+pub(super) async fn meta(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Response {
     let registries = match registry_status(&app, &caller).await {
         Ok(registries) => registries,
         Err(refused) => return unreadable(&refused),
@@ -93,11 +110,15 @@ pub(super) async fn meta(State(app): State<App>, caller: Caller) -> Response {
     };
     // The address of a private registry is for those who may see all, and so is what an error names.
     let is_full = caller.sight(&app.config()).is_full();
-    let sources = mirror.sources().into_iter().filter(|(source, _)| is_full || source.rank() != Rank::Private);
-    let sources = sources.map(|(source, mut health)| {
+    let mut sources = mirror.sources();
+    let looked = sources.iter().filter_map(|(_, health)| health.last_listing).max();
+    let updated = looked.or_else(|| registries.iter().filter_map(|registry| registry.published).max());
+    sources.retain(|(source, _)| is_full || source.rank() != Rank::Private);
+    let sources = sources.into_iter().map(|(source, mut health)| {
         health.last_error = health.last_error.filter(|_| is_full);
         source_status(source, &health)
     });
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "mode": if mirror.is_offline() { "offline" } else { "online" },
@@ -107,10 +128,17 @@ pub(super) async fn meta(State(app): State<App>, caller: Caller) -> Response {
         "disk": disk,
         "scrub": mirror.scrub_status(),
         "configuration": configuration(&app),
-        "start_time": app.started(),
-        "last_registry_update": registries.iter().filter_map(|registry| registry.published).max(),
+        // From here on what PkgServer says.
+        "start_time": as_julia_writes(app.started()),
+        "last_registry_update": updated.map(as_julia_writes),
         "pkgserver_version": concat!("airlock ", env!("CARGO_PKG_VERSION")),
-        "pkgserver_url": app.config().server.url,
+        "pkgserver_url": base_url(&app, &headers),
+        // No Julia runs here, and no watchdog.
+        "julia_version": null,
+        "registry_update_task": if mirror.is_offline() { "not-started" } else { "started" },
+        "registry_watchdog_task": "not-started",
+        "maxrss": Process::read().most_resident,
+        "live_tasks": tasks.to_string(),
     }))
     .into_response()
 }
@@ -125,6 +153,25 @@ fn configuration(app: &App) -> serde_json::Value {
         "last_error": reading.failed.as_ref().map(|(_, error)| error),
         "last_error_time": reading.failed.as_ref().map(|(time, _)| time),
     })
+}
+
+/// `string(now())`: UTC, though it does not say so.
+fn as_julia_writes(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%3f").to_string()
+}
+
+/// `/meta/siblings` and `/meta/children`: no list of others is kept here.
+pub(super) async fn none() -> Response {
+    Json(json!([])).into_response()
+}
+
+/// `/meta/parents`: the package servers that this one asks, by addresses without what may be secret in
+/// them.
+pub(super) async fn parents(State(app): State<App>) -> Response {
+    let mirror = app.mirror();
+    let servers = mirror.sources().into_iter().filter(|(source, _)| source.rank() == Rank::Server);
+    let addresses: Vec<_> = servers.map(|(source, _)| source.name().to_owned()).collect();
+    Json(addresses).into_response()
 }
 
 /// A source as people want to know it. Times are UTC; `cooling_down_until` is
@@ -145,13 +192,13 @@ fn source_status(source: &dyn Source, health: &Health) -> serde_json::Value {
     })
 }
 
-/// `/meta/stats`; the first four keys and the counts are `PkgServer`'s.
+/// `/meta/stats`; all keys but the number of registries are `PkgServer`'s.
 pub(super) async fn stats(State(app): State<App>) -> Response {
     let mirror = app.mirror();
     let counters = mirror.counters();
     let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let (hits, fetched, misses) = (get(&counters.hits), get(&counters.fetched), get(&counters.misses));
-    let received = get(&counters.received);
+    let (hits, fetched, misses) = (counters.hits(), get(&counters.fetched), counters.misses.sum());
+    let (received, transmitted) = (get(&counters.received), get(&app.metrics().transmitted));
     match counts(&app).await {
         Err(refused) => unreadable(&refused),
         Ok(counts) => Json(json!({
@@ -160,6 +207,9 @@ pub(super) async fn stats(State(app): State<App>) -> Response {
             "fetch_hits": fetched,
             "total_misses": misses,
             "payload_bytes_received": received,
+            "payload_bytes_transmitted": transmitted,
+            // Who asked for what how often is not for every client to read.
+            "lru": {},
             "registries_cached": counts[0],
             "packages_cached": counts[1],
             "artifacts_cached": counts[2],
@@ -169,23 +219,23 @@ pub(super) async fn stats(State(app): State<App>) -> Response {
 }
 
 /// How many registries, packages and artifacts are here.
-async fn counts(app: &App) -> Result<[usize; 3], Refusal> {
-    let store = Arc::clone(app.mirror().store());
-    let counts = blocking(move || {
-        let count = |kind| store.resources(kind).try_fold(0, |count, resource| resource.map(|_| count + 1));
-        Ok::<_, StoreError>([count(Kind::Registry)?, count(Kind::Package)?, count(Kind::Artifact)?])
-    });
-    Ok(counts.await??)
+async fn counts(app: &App) -> Result<[u64; 3], Refusal> {
+    let census = app.mirror().census().await?;
+    Ok(Kind::ALL.map(|kind| census.of(kind).files))
 }
 
-/// `/meta/misses`
+/// `/meta/misses`: the last 1,000, and how many there are; `airlock misses` has all.
 pub(super) async fn misses(State(app): State<App>, caller: Caller) -> Response {
-    let misses = match app.mirror().all_misses().await {
-        Ok(misses) => misses_for(&app, &caller, misses).await,
-        Err(refused) => Err(refused),
+    let summary = match app.mirror().recent_misses().await {
+        Ok(summary) => summary,
+        Err(refused) => return unreadable(&refused),
     };
-    match misses {
-        Ok(misses) => Json(json!({ "misses": misses })).into_response(),
+    match misses_for(&app, &caller, summary.recent.clone()).await {
+        Ok(misses) => {
+            // How many there are of what somebody may not see is not for them either.
+            let is_full = caller.sight(&app.config()).is_full();
+            Json(json!({ "distinct": if is_full { summary.distinct } else { misses.len() }, "misses": misses })).into_response()
+        }
         Err(refused) => unreadable(&refused),
     }
 }

@@ -7,10 +7,13 @@ mod access;
 mod admin;
 mod admission;
 mod artifacts_toml;
+mod audit;
 mod connection;
 mod descriptors;
 mod live;
 mod meta;
+mod metrics;
+mod observe;
 mod pages;
 mod range;
 mod refusal;
@@ -76,6 +79,9 @@ pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = (
         () = tokio::time::sleep(bound) => false,
         () = hurry => false,
     };
+    if let Some(audit) = app.audit() {
+        audit.flush().await;
+    }
     tracing::info!("{}", if in_time { "stopped" } else { "stopped; some downloads were cut" });
 }
 

@@ -1,5 +1,6 @@
 //! Resources over HTTP: hits with ranges and conditions, flights as they come in.
 
+use super::observe::Answered;
 use super::range::{Wanted, wanted};
 use super::routes::App;
 use super::{access, refusal};
@@ -27,10 +28,13 @@ pub(super) async fn respond(app: &App, resource: Resource, request: &request::Pa
         spool: request.version < Version::HTTP_11,
         head: request.method == Method::HEAD,
         wait: wait(&request.headers),
+        id: request.extensions.get().copied(),
     };
     let etag = format!("\"{}\"", resource.tree());
     let mirror = app.mirror();
-    match mirror.get(&resource, &ask).await {
+    let found = mirror.get(&resource, &ask).await;
+    let answered = Answered::new(resource, &found);
+    let mut response = match found {
         Ok(Found::Memory(body)) => hit(request, &etag, body.len() as u64, |part| memory_part(&body, part)),
         Ok(Found::File(Landed { file, size, .. })) => {
             hit(request, &etag, size, |part| Body::from_stream(mirror.read(resource, file, part)))
@@ -42,7 +46,9 @@ pub(super) async fn respond(app: &App, resource: Resource, request: &request::Pa
             let name = access::name_for(app, &request.extensions, &mirror, &resource);
             refusal::answer(&resource, name, &refused)
         }
-    }
+    };
+    response.extensions_mut().insert(answered);
+    response
 }
 
 fn memory_part(body: &Bytes, part: Range<u64>) -> Body {

@@ -2,7 +2,10 @@
 
 use super::access::{self, Caller};
 use super::admission::Admission;
+use super::audit::Audit;
 use super::live::{Pulse, Reading};
+use super::metrics::{self, Metrics};
+use super::observe::observe;
 use super::tls::Tls;
 use super::{admin, artifacts_toml, meta, pages, resource, wishes};
 use crate::config::Config;
@@ -18,8 +21,9 @@ use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
+use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The one path that takes a POST, and nothing else.
 const WISHES: &str = "/request";
@@ -39,6 +43,9 @@ struct Shared {
     tokens: Arc<LiveTokens>,
     admission: Arc<Admission>,
     tls: OnceLock<Arc<Tls>>,
+    metrics: Metrics,
+    /// As the configuration was at the start: a reload does not change it.
+    audit: Option<Audit>,
 }
 
 /// Reads the configuration again and puts it into force. Says what changed, or why all stays as it
@@ -52,6 +59,12 @@ struct Live {
     config: Arc<Config>,
 }
 
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}
+
 impl App {
     /// The server of a mirror.
     pub fn new(mirror: Arc<Mirror>, config: Config) -> Self {
@@ -60,6 +73,7 @@ impl App {
 
     /// The same, able to `reload`.
     pub fn with_reload(mirror: Arc<Mirror>, config: Config, reload: Option<Reload>) -> Self {
+        let audit = Audit::start(&config.audit, mirror.store().root());
         Self(Arc::new(Shared {
             live: ArcSwap::from_pointee(Live { mirror, config: Arc::new(config) }),
             reload,
@@ -70,6 +84,8 @@ impl App {
             tokens: Arc::default(),
             admission: Arc::default(),
             tls: OnceLock::new(),
+            metrics: Metrics::new(),
+            audit,
         }))
     }
 
@@ -143,6 +159,16 @@ impl App {
     pub(super) fn tls_place(&self) -> &OnceLock<Arc<Tls>> {
         &self.0.tls
     }
+
+    /// What the server counts.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// The audit log, if there is one.
+    pub(super) fn audit(&self) -> Option<&Audit> {
+        self.0.audit.as_ref()
+    }
 }
 
 /// All routes. Resources come last: whatever is no other path and no resource is 404 before it
@@ -162,12 +188,16 @@ pub fn router(app: &App) -> Router {
         .route("/meta", get(meta::meta))
         .route("/meta/stats", get(meta::stats))
         .route("/meta/misses", get(meta::misses))
+        .route("/meta/siblings", get(meta::none))
+        .route("/meta/children", get(meta::none))
+        .route("/meta/parents", get(meta::parents))
+        .route("/metrics", get(metrics::metrics))
         .route("/health", get(meta::health))
         .route("/robots.txt", get(async || "User-agent: *\nDisallow: /\n"))
         .merge(admin::routes())
         .fallback(fallback)
         .layer(middleware::from_fn_with_state(app.clone(), only_get_and_head))
-        .layer(middleware::from_fn(log))
+        .layer(middleware::from_fn_with_state(app.clone(), observe))
         .with_state(app.clone());
     match &app.config().server.prefix {
         Some(prefix) => Router::new().nest_service(prefix, router.clone()).fallback_service(router),
@@ -190,18 +220,6 @@ async fn only_get_and_head(State(app): State<App>, request: Request, next: Next)
         return access::guard(&app, request, next).await;
     }
     (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")], "only GET and HEAD\n").into_response()
-}
-
-/// One line per request.
-async fn log(request: Request, next: Next) -> Response {
-    if !tracing::enabled!(tracing::Level::INFO) {
-        return next.run(request).await;
-    }
-    let (begun, method, path) = (Instant::now(), request.method().clone(), request.uri().path().to_owned());
-    let response = next.run(request).await;
-    let elapsed = begun.elapsed().as_secs_f64() * 1000.0;
-    tracing::info!(%method, path, status = response.status().as_u16(), ms = format_args!("{elapsed:.1}"), "request");
-    response
 }
 
 /// `/registries`: the flavor is chosen as `PkgServer` does (`handle_request`), but answered here

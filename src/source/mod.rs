@@ -19,7 +19,7 @@ pub use package_server::PackageServer;
 
 use crate::config::{Config, When, without_credentials};
 use crate::git::{self, Bounds, GitError};
-use crate::protocol::{Flavor, Kind, Listing, Resource, Uuid};
+use crate::protocol::{Flavor, Kind, Listing, RequestId, Resource, Uuid};
 use crate::tree::Limits;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -111,12 +111,14 @@ pub struct Wanted {
     pub resource: Resource,
     /// Where it comes from in the first place; empty unless a [`Rank::Fallback`] is asked.
     pub origins: Origins,
+    /// The request that asked for it, for a source that keeps a log.
+    pub request: Option<RequestId>,
 }
 
 impl Wanted {
     /// A resource of which nothing else is known.
     pub fn new(resource: Resource) -> Self {
-        Self { resource, origins: Origins::default() }
+        Self { resource, origins: Origins::default(), request: None }
     }
 }
 

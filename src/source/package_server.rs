@@ -4,7 +4,7 @@
 use super::http_client::{ClientError, cause, client, is_private};
 use super::{Answer, Fault, Rank, Resume, Source, Wanted};
 use crate::config::{Secret, TokenFrom, Upstream};
-use crate::protocol::{Flavor, Listing, Resource};
+use crate::protocol::{Flavor, Listing, RequestId};
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt};
@@ -120,9 +120,14 @@ impl PackageServer {
         Listing::parse(&String::from_utf8_lossy(&text)).map_err(|error| Fault::Content(error.to_string()))
     }
 
-    async fn get_resource(&self, resource: &Resource, resume: Option<&Resume>) -> Result<Answer, Fault> {
+    async fn get_resource(&self, wanted: &Wanted, resume: Option<&Resume>) -> Result<Answer, Fault> {
         let place = self.place().await;
-        let response = self.get(&resource.to_string(), resume.map(range_headers).unwrap_or_default()).await?;
+        let mut headers = resume.map(range_headers).unwrap_or_default();
+        // A client may have chosen it, and what clients say is nothing for a public server.
+        if let Some(id) = wanted.request.filter(|_| !self.is_public) {
+            insert(&mut headers, header::HeaderName::from_static(RequestId::HEADER), id.as_str());
+        }
+        let response = self.get(&wanted.resource.to_string(), headers).await?;
         let etag = strong_etag(response.headers());
         let (start, length) = match (resume, response.status()) {
             (Some(_), StatusCode::PARTIAL_CONTENT) => content_range(response.headers())?,
@@ -208,22 +213,23 @@ impl Source for PackageServer {
     }
 
     fn fetch<'a>(&'a self, wanted: &'a Wanted, resume: Option<&'a Resume>) -> BoxFuture<'a, Result<Answer, Fault>> {
-        self.get_resource(&wanted.resource, resume).boxed()
+        self.get_resource(wanted, resume).boxed()
     }
 }
 
 fn range_headers(resume: &Resume) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let insert = |headers: &mut HeaderMap, name, value: &str| {
-        if let Ok(value) = value.parse() {
-            headers.insert(name, value);
-        }
-    };
     insert(&mut headers, header::RANGE, &format!("bytes={}-", resume.at));
     if let Some(etag) = &resume.etag {
         insert(&mut headers, header::IF_RANGE, etag);
     }
     headers
+}
+
+fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+    if let Ok(value) = value.parse() {
+        headers.insert(name, value);
+    }
 }
 
 fn strong_etag(headers: &HeaderMap) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use super::generations::was_left_behind;
 use super::lines::{append_lines, read_lines};
-use super::{Generation, Lock, Store, StoreError, is_absent, publish, walk};
+use super::{Generation, Lock, Stamp, Store, StoreError, is_absent, publish, walk};
 use crate::protocol::{Flavor, Kind, Listing, RegistryTree, Resource, TreeHash, Uuid};
 use fs_err as fs;
 use serde::Serialize;
@@ -124,6 +124,11 @@ impl Store {
         append_lines(&self.root.join(LOG), std::slice::from_ref(generation))?;
         crate::fault::point("generations.appended");
         Ok(())
+    }
+
+    /// What the log of registry generations looks like: as long as that stays, so does what it says.
+    pub fn generations_stamp(&self) -> Option<Stamp> {
+        fs::metadata(self.root.join(LOG)).ok().map(|log| Stamp::of(&log))
     }
 
     /// The registries that stay at one tree, whatever is published after it.

@@ -4,7 +4,7 @@
 //! adds them up. No user name and no client address is ever written.
 
 use super::lines::{append_lines, for_each_line};
-use super::{Lock, StoreError, publish};
+use super::{Lock, Stamp, StoreError, publish};
 use crate::julia::MissListEntry;
 use crate::protocol::Resource;
 use fs_err as fs;
@@ -35,20 +35,25 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 5] =
         [Self::Offline, Self::NotFoundUpstream, Self::UpstreamError, Self::HashMismatch, Self::Denied];
-}
 
-impl std::fmt::Display for Reason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Offline => "offline",
             Self::NotFoundUpstream => "not-found-upstream",
             Self::UpstreamError => "upstream-error",
             Self::HashMismatch => "hash-mismatch",
             Self::Denied => "denied",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for Reason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -149,6 +154,11 @@ impl MissLedger {
         misses.sort_by(|a, b| b.last.cmp(&a.last).then_with(|| a.resource.cmp(&b.resource)));
         misses.truncate(KEPT);
         Ok(misses)
+    }
+
+    /// What the ledger looks like: as long as that stays, so does what it says.
+    pub fn stamp(&self) -> Option<Stamp> {
+        fs::metadata(&self.file).ok().map(|file| Stamp::of(&file))
     }
 
     /// Forgets all misses.

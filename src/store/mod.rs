@@ -23,6 +23,7 @@
 //!     pins               registries that stay at one tree, written as a listing
 //!     julia-versions     which versions of Julia its clients run
 //!     activity.jsonl     what was done here, when
+//!     audit/             who fetched what, if that is written down; a file for each day
 //!     repositories.jsonl  what was found in the git bundles; rebuildable
 //!     clones/            bare clones of git repositories; rebuildable
 //!     bundles/sent/      the index of each bundle that was exported, by destination
@@ -35,6 +36,7 @@
 
 mod activity;
 mod bundles;
+mod census;
 mod facts;
 mod first_seen;
 mod generations;
@@ -63,6 +65,7 @@ mod walk;
 mod wishes;
 
 pub use activity::{Action, Activity};
+pub use census::{Census, Counted};
 pub use facts::{Fact, FactsRead, HeldArtifact, Stamp};
 pub use first_seen::{FirstSeen, Seen};
 pub use generations::{DISK, Generation, PIN, ROLLBACK, is_rolled_back, is_superseded};
@@ -92,6 +95,7 @@ use stage::Session;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use usage::Usage;
 
 /// The folders of a cache's own state.
@@ -106,6 +110,7 @@ pub struct Store {
     session: Session,
     publisher: Publisher,
     min_free: room::MinFree,
+    census: Mutex<Option<Census>>,
     _usage: Usage,
 }
 
@@ -238,6 +243,7 @@ impl Store {
             facts: Facts::new(state.join("facts")),
             publisher: Publisher::new(&root),
             min_free: room::MinFree::default(),
+            census: Mutex::default(),
             session,
             root,
             _usage: usage,
@@ -371,6 +377,7 @@ impl Store {
             for name in names {
                 // What was there already is another file, which nobody may have verified.
                 if fs::metadata(self.root_path(&name)).is_ok_and(|there| Stamp::of(&there) == stamp) {
+                    self.count_published(&name, stamp);
                     self.facts.remember(Fact { resource: name, stamp, strict, artifacts: artifacts.clone() });
                 }
             }

@@ -41,9 +41,13 @@ impl Store {
         let name = resource.relative_path().replace('/', "-");
         let time = jiff::Timestamp::now().as_nanosecond();
         let to = self.root().join(FOLDER).join(format!("{name}-{time}"));
+        let stamp = fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
         match fs::rename(path, &to) {
             Ok(()) => {
                 crate::fault::point("quarantine.moved");
+                if let Some(stamp) = stamp {
+                    self.count_quarantined(resource, stamp, path == self.root_path(resource));
+                }
                 // Or what was said to be gone is back after a power cut.
                 for folder in [to.parent(), path.parent()].into_iter().flatten() {
                     publish::sync_folder(folder)?;
@@ -91,6 +95,11 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+/// How many files are in quarantine.
+pub(super) fn count(root: &Path) -> Result<u64, StoreError> {
+    Ok(fs::read_dir(root.join(FOLDER))?.map(|entry| entry.map(|_| 1)).sum::<Result<_, _>>()?)
 }
 
 /// The resource that a file in quarantine was: `package-<uuid>-<tree>-<nanoseconds>`.

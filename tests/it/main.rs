@@ -32,6 +32,7 @@ mod io_errors;
 mod julia_client;
 mod julia_data;
 mod layers;
+mod observed;
 mod pages;
 mod limits;
 mod patience;

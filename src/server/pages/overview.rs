@@ -143,14 +143,15 @@ fn registry_row(registry: RegistryStatus) -> RegistryRow {
     }
 }
 
-fn held(Disk { held, free }: Disk) -> Vec<Fact> {
+fn held(Disk { held, free, low_since }: Disk) -> Vec<Fact> {
     let names = ["Registries", "Package versions", "Artifacts"];
     let kinds = names.into_iter().zip(held).map(|(what, held)| Fact {
         what,
         value: held.files.to_string(),
         more: Some(size(held.bytes)),
     });
-    let free = Fact { what: "Disk", value: size(free), more: Some("free".to_owned()) };
+    let more = if low_since.is_some() { "free: low, so nothing new is cached" } else { "free" };
+    let free = Fact { what: "Disk", value: size(free), more: Some(more.to_owned()) };
     kinds.chain([free]).collect()
 }
 

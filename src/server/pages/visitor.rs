@@ -12,7 +12,7 @@ use crate::server::meta::{RegistryStatus, misses_for, registry_status};
 use crate::server::routes::App;
 use crate::server::wishes::{Answer, asked_before, packages_for, sees_registry};
 use crate::source::{Rank, Source};
-use crate::store::{Miss, RecordedWish, StoreError};
+use crate::store::{Counted, Miss, RecordedWish, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,20 +25,15 @@ pub(super) struct Visitor {
     caller: Caller,
 }
 
-/// Files and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Held {
-    pub(super) files: usize,
-    pub(super) bytes: u64,
-}
-
 /// What the disk of the cache has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Disk {
     /// Registries, packages, artifacts: in the order of [`Kind::ALL`].
-    pub(super) held: [Held; 3],
+    pub(super) held: [Counted; 3],
     /// Bytes that may still be written.
     pub(super) free: u64,
+    /// Since when nothing new is cached for want of room, if so.
+    pub(super) low_since: Option<jiff::Timestamp>,
 }
 
 /// Requests since the start.
@@ -75,28 +70,18 @@ impl Visitor {
 
     /// What is here.
     pub(super) async fn disk(&self) -> Result<Disk, Refusal> {
-        let store = Arc::clone(self.mirror.store());
-        let disk = blocking(move || {
-            let mut held = [Held::default(); 3];
-            for (held, kind) in held.iter_mut().zip([Kind::Registry, Kind::Package, Kind::Artifact]) {
-                for resource in store.resources(kind) {
-                    let Some(stamp) = store.stamp(&resource?)? else { continue };
-                    held.files += 1;
-                    held.bytes = held.bytes.saturating_add(stamp.size);
-                }
-            }
-            Ok::<_, StoreError>(Disk { held, free: store.room()?.free })
-        });
-        Ok(disk.await??)
+        let (census, mirror) = (self.mirror.census().await?, Arc::clone(&self.mirror));
+        let status = blocking(move || mirror.disk_status()).await??;
+        Ok(Disk { held: Kind::ALL.map(|kind| census.of(kind)), free: status.free, low_since: status.low_since })
     }
 
     pub(super) fn traffic(&self) -> Traffic {
         let counters = self.mirror.counters();
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Traffic {
-            hits: get(&counters.hits),
+            hits: counters.hits(),
             fetched: get(&counters.fetched),
-            misses: get(&counters.misses),
+            misses: counters.misses.sum(),
             received: get(&counters.received),
         }
     }
