@@ -1,5 +1,5 @@
-//! A headless Chromium, driven through chromedriver by plain WebDriver requests (w3.org/TR/webdriver2)
-//! and, where WebDriver has no word for it, by commands of the DevTools protocol.
+//! A headless Chromium, driven through chromedriver by plain `WebDriver` requests (w3.org/TR/webdriver2)
+//! and, where that has no word for it, by commands of its developer tools.
 
 use crate::support::{LONG, client, skip};
 use serde_json::{Value, json};
@@ -42,8 +42,8 @@ impl Browser {
             }
         };
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let folder = profile.path().join("profile");
         let mut browser = Self { _driver: driver, _profile: profile, port, session: String::new() };
-        let folder = browser._profile.path().join("profile");
         let flags = [
             "--headless=new",
             "--no-sandbox",
@@ -88,7 +88,7 @@ impl Browser {
         self.call("/url", None).await.as_str().unwrap().to_owned()
     }
 
-    /// A command of the DevTools protocol.
+    /// A command of the developer tools' protocol.
     pub(super) async fn devtools(&self, command: &str, parameters: Value) -> Value {
         self.call("/goog/cdp/execute", Some(json!({ "cmd": command, "params": parameters }))).await
     }

@@ -133,6 +133,11 @@ async fn pages_fit_and_can_be_read_in_light_and_dark_and_ask_nobody_else() {
             }
         }
     }
+    // The measure finds what is too pale: #949494 on white is 3.03.
+    browser.look(SIZES[1], "light").await;
+    browser.run("document.querySelector('main p').style.color = '#949494'").await;
+    let pale = browser.run(PALE).await;
+    assert_eq!(pale["found"], json!([["Nothing is at this address.", 3.03]]));
     let logged = browser.log("browser").await;
     let is_own_404 = |entry: &Value| entry["message"].as_str().unwrap().contains("/no/where");
     let errors: Vec<_> = logged.iter().filter(|entry| !is_own_404(entry)).collect();
