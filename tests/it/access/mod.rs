@@ -67,7 +67,8 @@ impl Stock {
         let number = (0..).find(|number| tree(*number) > "ff".to_owned()).unwrap();
         let data = site.add_package(uuid(DATA), numbered(number)).unwrap();
         let packages = [("AcmeData", data), ("AcmeTools", tools), ("Greeting", greeting)];
-        let mut registry = format!("name = \"AcmeRegistry\"\nuuid = \"{REGISTRY}\"\n[packages]\n");
+        let mut registry = format!("name = \"AcmeRegistry\"\nuuid = \"{REGISTRY}\"\n");
+        registry += "repo = \"https://git.acme.invalid/AcmeRegistry.git\"\n[packages]\n";
         let mut files = Vec::new();
         for (name, package) in packages {
             let uuid = package.uuid().unwrap();
