@@ -189,9 +189,11 @@ fn end(text: &str) -> Result<Timestamp, String> {
         format!("{text:?} is no time such as 90d, no date such as 2030-01-31, no moment such as 2030-01-31T12:00:00Z")
     };
     let now = Timestamp::now();
+    // The parser of dates passes over a time that follows.
+    let is_day = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     let end = if let Ok(time) = humantime::parse_duration(text) {
         now.checked_add(time).map_err(|_| wrong())?
-    } else if let Ok(date) = text.parse::<Date>() {
+    } else if let Some(date) = is_day.then(|| text.parse::<Date>().ok()).flatten() {
         let next = date.tomorrow().map_err(|_| wrong())?;
         next.to_zoned(TimeZone::UTC).map_err(|_| wrong())?.timestamp()
     } else {

@@ -64,10 +64,11 @@ impl Stock {
             [file("Artifacts.toml", artifacts.clone()), project("AcmeData", DATA), number]
         };
         let tree = |number| Site::empty().add_package(uuid(DATA), numbered(number)).unwrap().tree().to_string();
-        let number = (0..).find(|number| tree(*number) > "ff".to_owned()).unwrap();
+        let number = (0..100_000).find(|number| tree(*number).starts_with("ff")).unwrap();
         let data = site.add_package(uuid(DATA), numbered(number)).unwrap();
         let packages = [("AcmeData", data), ("AcmeTools", tools), ("Greeting", greeting)];
-        let mut registry = format!("name = \"AcmeRegistry\"\nuuid = \"{REGISTRY}\"\n[packages]\n");
+        let mut registry = format!("name = \"AcmeRegistry\"\nuuid = \"{REGISTRY}\"\n");
+        registry += "repo = \"https://git.acme.invalid/AcmeRegistry.git\"\n[packages]\n";
         let mut files = Vec::new();
         for (name, package) in packages {
             let uuid = package.uuid().unwrap();
