@@ -58,7 +58,7 @@ impl App {
         Self(Arc::new(Shared {
             live,
             reload,
-            reloading: Default::default(),
+            reloading: tokio::sync::Mutex::default(),
             reading,
             pulse: Pulse::default(),
             started,

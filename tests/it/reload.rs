@@ -216,6 +216,7 @@ async fn a_file_that_is_gone_is_an_error_and_not_the_defaults() {
             said.contains("stays as it was: cannot read the configuration") && said.contains("airlock.toml"),
             "{said}"
         );
+        assert_eq!(said.matches("No such file").count(), 1, "{said}");
         assert_eq!(served.status(packages()[0]).await, 200);
     }
 }
