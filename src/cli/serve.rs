@@ -14,8 +14,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) async fn run(config: &Config, origin: Origin) -> anyhow::Result<Outcome> {
     // The port first: a second server on one cache must fail before it touches anything.
     let listener = listen(config).await?;
-    let sources = parts(config)?;
-    let store = open_store(config)?;
+    let (store, sources) = (open_store(config)?, parts(config)?);
     let address = listener.local_addr()?;
     let cache = store.root().display().to_string();
     // Before anybody is told that it serves: until then a SIGHUP would end the process.
