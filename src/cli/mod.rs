@@ -30,7 +30,7 @@ mod token;
 mod verify;
 
 use crate::closure::InputReport;
-use crate::config::{Config, ConfigError, DEFAULT_FILE, LogFormat, LogLevel, Settings};
+use crate::config::{Config, DEFAULT_FILE, LogFormat, LogLevel, Settings};
 use crate::source::Source;
 use crate::store::{Store, StoreError};
 use anyhow::Context as _;
@@ -81,7 +81,11 @@ pub fn main() -> ExitCode {
 
 fn run(args: Args) -> anyhow::Result<Outcome> {
     let (config_file, log_level, settings, command) = args.split();
-    let config = configure(config_file.as_deref(), settings.clone())?;
+    let config = match (configure(config_file.as_deref(), settings.clone()), &command) {
+        // A server goes on when its file is broken, and so must the question whether it is well.
+        (Err(_), Command::Health(_)) => Config::new(settings.clone(), Settings::default())?,
+        (config, _) => config?,
+    };
     let level = log_level.unwrap_or_else(|| level_of(&config, &command));
     let log = start_log(config.log, level)?;
     match command {
@@ -109,11 +113,15 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
     }
 }
 
-fn configure(file: Option<&Path>, flags: Settings) -> Result<Config, ConfigError> {
+/// Reads the configuration: `file`, or the one that lies in this folder.
+fn configure(file: Option<&Path>, flags: Settings) -> anyhow::Result<Config> {
     let default = Path::new(DEFAULT_FILE);
     let file = file.or_else(|| default.exists().then_some(default));
-    let settings = file.map(Settings::read).transpose()?.unwrap_or_default();
-    Ok(Config { file: file.map(Path::to_owned), ..Config::new(flags, settings)? })
+    let settings = file.map(Settings::read).transpose();
+    let config = settings.and_then(|settings| Config::new(flags, settings.unwrap_or_default()));
+    // Its words name the causes already.
+    let config = config.map_err(|error| anyhow::anyhow!(error.to_string()))?;
+    Ok(Config { file: file.map(Path::to_owned), ..config })
 }
 
 /// How much is logged where no flag says.

@@ -14,9 +14,8 @@ use tokio_util::sync::CancellationToken;
 pub(super) async fn run(config: &Config, origin: Origin) -> anyhow::Result<Outcome> {
     // The port first: a second server on one cache must fail before it touches anything.
     let listener = listen(config).await?;
-    let sources = parts(config)?;
+    let (store, sources) = (open_store(config)?, parts(config)?);
     let tls = Tls::load(config).await.map_err(|error| anyhow::anyhow!(error.to_string()))?;
-    let store = open_store(config)?;
     server::raise_descriptors(&config.server);
     let address = listener.local_addr()?;
     let cache = store.root().display().to_string();

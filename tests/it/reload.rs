@@ -216,18 +216,27 @@ async fn a_file_that_is_gone_is_an_error_and_not_the_defaults() {
             said.contains("stays as it was: cannot read the configuration") && said.contains("airlock.toml"),
             "{said}"
         );
+        assert_eq!(said.matches("No such file").count(), 1, "{said}");
         assert_eq!(served.status(packages()[0]).await, 200);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn new_files_are_found_whatever_the_configuration_says() {
-    let (mut served, site) =
-        (Served::start(Scene::new().await, "offline = true\n", &[]).await, Site::sample().unwrap());
-    let resource = site.resources().next().unwrap();
-    let file = served.scene.cache().join(resource.relative_path());
-    fs_err::create_dir_all(file.parent().unwrap()).unwrap();
-    fs_err::write(&file, site.body(&resource.to_string()).unwrap()).unwrap();
+    let (scene, site) = (Scene::new().await, Site::sample().unwrap());
+    let cache = scene.cache();
+    let put = |resource: Resource| {
+        let file = cache.join(resource.relative_path());
+        fs_err::create_dir_all(file.parent().unwrap()).unwrap();
+        fs_err::write(&file, site.body(&resource.to_string()).unwrap()).unwrap();
+    };
+    let (first, second) = (packages()[0], packages()[1]);
+    put(first);
+    // The search at the start finds the first; after it there is no other unless somebody asks.
+    let lines = "offline = true\n[mirror]\nview-interval = '1h'\nrescan-interval = '1h'\n";
+    let mut served = Served::start(scene, lines, &[]).await;
+    served.serving.hears("new files in the cache").await;
+    put(second);
     assert!(served.read("what?").await.contains("stays"));
     served.serving.hears("new files in the cache").await;
 }

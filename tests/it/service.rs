@@ -295,6 +295,8 @@ async fn a_health_check_says_by_its_exit_code_whether_the_server_is_well() {
     for arguments in [&[serving.url.as_str()][..], &["--listen", address]] {
         assert_eq!(healthy(arguments).await, (Some(0), "ok\n".to_owned(), String::new()), "{arguments:?}");
     }
+    fs_err::write(folder.join("airlock.toml"), "what?").unwrap();
+    assert_eq!(healthy(&[serving.url.as_str()]).await.0, Some(0), "it does not need its file to be well");
     // The upstream is a server too, but not one that is well.
     let (code, _, text) = healthy(&[&scene.upstream.url()]).await;
     assert!(code == Some(1) && text.starts_with("not healthy: 404"), "{text}");
