@@ -101,7 +101,7 @@ fn run(args: Args) -> anyhow::Result<Outcome> {
         Command::Request(args) => request::run(&config, args.action.unwrap_or_default()),
         Command::Registries(args) => block_on(registries::run(&config, args)),
         Command::Policy(args) => policy::run(&config, args),
-        Command::Verify(args) => verify::run(&config, args),
+        Command::Verify(args) => verify::run(&config, &args),
         Command::Bundle(args) => bundle::run(&config, args),
         Command::Gc(args) => gc::run(&config, args),
         Command::Status(_) => status::run(&config),

@@ -50,7 +50,7 @@ impl VerifyArgs {
     }
 }
 
-pub(super) fn run(config: &Config, args: VerifyArgs) -> anyhow::Result<Outcome> {
+pub(super) fn run(config: &Config, args: &VerifyArgs) -> anyhow::Result<Outcome> {
     let store = open_existing_store(config)?;
     let (repairs, dry_run) = (args.repair.unwrap_or(false), args.dry_run.unwrap_or(false));
     block_on(async {
@@ -64,9 +64,9 @@ pub(super) fn run(config: &Config, args: VerifyArgs) -> anyhow::Result<Outcome> 
             store.note(Action::Verify, found.is_clean(), summary.clone());
             let is_clean = found.is_clean();
             if config.json {
-                print_json(&found)?
+                print_json(&found)?;
             } else {
-                print(&(summary + "\n" + &text(&found)))?
+                print(&(summary + "\n" + &text(&found)))?;
             }
             return Ok(outcome(is_clean));
         }
@@ -110,20 +110,20 @@ async fn hash(store: &Arc<Store>, config: &Config, scope: Scope) -> anyhow::Resu
 /// What somebody named, as paths below the cache directory.
 async fn parts(mirror: &Arc<Mirror>, named: &[String]) -> anyhow::Result<Vec<String>> {
     let mut parts = Vec::new();
-    let mut names = Vec::new();
+    let mut packages = Vec::new();
     for name in named {
         match below(mirror.store().root(), name) {
             Some(part) => parts.push(part),
-            None => names.push(name.clone()),
+            None => packages.push(name.clone()),
         }
     }
-    if names.is_empty() {
+    if packages.is_empty() {
         return Ok(parts);
     }
     mirror.load_names().await;
     let reader = Arc::clone(mirror);
     let found = blocking(move || {
-        names.into_iter().map(|name| Ok((of_package(&reader, &name)?, name))).collect::<Result<Vec<_>, StoreError>>()
+        packages.into_iter().map(|name| Ok((of_package(&reader, &name)?, name))).collect::<Result<Vec<_>, StoreError>>()
     });
     for (found, name) in found.await?? {
         anyhow::ensure!(

@@ -272,7 +272,7 @@ impl Mirror {
         let at = {
             let mut next = lock(&self.scrub.next);
             let at = next.unwrap_or(now).max(now);
-            *next = Some(at + Duration::from_secs_f64(bytes as f64 / rate as f64));
+            *next = Some(at + Duration::from_nanos(bytes.saturating_mul(1_000_000_000) / rate));
             at
         };
         let wait = async {
@@ -307,10 +307,8 @@ fn begin(store: &Store) -> Result<Option<Run>, StoreError> {
     left.dedup();
     let after = after.filter(|_| pass.is_some());
     left.retain(|resource| after.is_none_or(|after| *resource > after));
-    match &pass {
-        Some(pass) => tracing::info!(started = %pass.started, left = left.len(), "the scrub goes on"),
-        None => tracing::info!(files = left.len(), "a scrub begins"),
-    }
+    let begins = if pass.is_some() { "the scrub goes on" } else { "a scrub begins" };
+    tracing::info!(left = left.len(), "{begins}");
     Ok(Some(Run { pass: pass.unwrap_or_else(ScrubPass::begin), after, left, last, _lock: lock }))
 }
 
