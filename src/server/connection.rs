@@ -149,6 +149,7 @@ fn host_fault(request: &Request<Incoming>) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Settings};
     use axum::routing::get;
     use hyper_util::server::graceful::GracefulShutdown;
 
@@ -156,7 +157,7 @@ mod tests {
     async fn a_panic_becomes_a_500_without_details_and_the_connection_goes_on() {
         let panics = async || -> &'static str { panic!("details of this machine") };
         let router = Router::new().route("/", get(panics)).route("/well", get(async || "well\n"));
-        let bounds = crate::config::Config::new(Default::default(), Default::default()).unwrap().server;
+        let bounds = Config::new(Settings::default(), Settings::default()).unwrap().server;
         let peer = Peer { address: ([127, 0, 0, 1], 9).into(), certificate_name: None };
         let (admission, graceful) = (Arc::new(Admission::default()), GracefulShutdown::new());
         let (mut client, server) = tokio::io::duplex(1 << 16);

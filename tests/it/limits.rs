@@ -1,6 +1,6 @@
 //! Bounds on connections: how many, of whom, and what an idle one costs.
 
-use crate::binary::{Serving, command};
+use crate::hostile::client::Target;
 use crate::support::{Airlock, LONG, Scene, skip};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
@@ -54,13 +54,6 @@ async fn one_connection_too_many_is_told_so_at_once_and_a_place_is_given_again()
     }
 }
 
-/// Kilobytes of memory that a process has (`/proc/<pid>/status`).
-fn memory(serving: &Serving) -> u64 {
-    let status = fs_err::read_to_string(format!("/proc/{}/status", serving.child.id().unwrap())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_idle_connections_cost_little() {
     const COUNT: usize = 10_000;
@@ -70,19 +63,13 @@ async fn ten_thousand_idle_connections_cost_little() {
         skip("open files: ten thousand idle connections");
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let file = "[server]\nmax-connections-per-client = 0\nheader-timeout = '10m'\n";
-    fs_err::write(folder.path().join("airlock.toml"), file).unwrap();
-    let mut serve = command(folder.path());
-    serve.args(["serve", "--offline", "--listen", "127.0.0.1:0"]);
-    let serving = Serving::start(serve).await;
-    let address: SocketAddr = serving.url.rsplit('/').next().unwrap().parse().unwrap();
-    assert_eq!(asks(from("127.0.0.1", address).await).await, "HTTP/1.1 200 OK");
-    let before = memory(&serving);
+    let target = Target::start("[server]\nmax-connections-per-client = 0\nheader-timeout = '10m'\n").await;
+    assert_eq!(asks(from("127.0.0.1", target.address).await).await, "HTTP/1.1 200 OK");
+    let before = target.memory();
     // Each has asked once, so that it is idle between requests as Julia's are.
     let mut idle = Vec::new();
     for number in 0..COUNT {
-        let mut stream = from(&format!("127.0.0.{}", 1 + number % 8), address).await;
+        let mut stream = from(&format!("127.0.0.{}", 1 + number % 8), target.address).await;
         stream.write_all(b"GET /robots.txt HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         idle.push(stream);
     }
@@ -91,8 +78,7 @@ async fn ten_thousand_idle_connections_cost_little() {
         tokio::time::timeout(LONG, stream.read_exact(&mut head)).await.unwrap().unwrap();
         assert_eq!(&head, b"HTTP/1.1 200 OK");
     }
-    let each = (memory(&serving) - before) * 1024 / COUNT as u64;
-    println!("{each} bytes of memory for each idle connection");
+    let each = (target.memory() - before) * 1024 / COUNT as u64;
     assert!(each < 32 << 10, "{each} bytes for each");
-    assert_eq!(asks(from("127.0.0.1", address).await).await, "HTTP/1.1 200 OK");
+    assert_eq!(asks(from("127.0.0.1", target.address).await).await, "HTTP/1.1 200 OK");
 }

@@ -3,32 +3,51 @@
 
 use crate::binary::{Serving, command};
 use crate::support::LONG;
+use rustix::process::{Pid, Signal, kill_process};
 use std::net::SocketAddr;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio_util::task::AbortOnDropHandle;
 
 /// What is asked after each hostile request, and what nobody may smuggle.
 pub(super) const ROBOTS: &str = "GET /robots.txt HTTP/1.1\r\nHost: x\r\n\r\n";
 pub(super) const DISALLOW: &str = "User-agent: *\nDisallow: /\n";
 
 /// A server that is offline and has a few files.
-pub(super) struct Target {
-    pub(super) serving: Serving,
-    pub(super) address: SocketAddr,
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pid: Pid,
+    /// Its log up to its end. It is always read on: a server whose log nobody takes stands still.
+    log: AbortOnDropHandle<Vec<String>>,
     _folder: TempDir,
 }
 
 impl Target {
-    pub(super) async fn start(file: &str) -> Self {
+    pub(crate) async fn start(file: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         crate::view::carry(&folder.path().join("cache"), &["General", "Greeting/1.1.0", "greeting-text-1"]);
         fs_err::write(folder.path().join("airlock.toml"), file).unwrap();
         let mut serve = command(folder.path());
-        serve.args(["serve", "--offline", "--listen", "127.0.0.1:0", "--log-level", "info"]);
-        let serving = Serving::start(serve).await;
+        serve.args(["serve", "--offline", "--listen", "127.0.0.1:0"]);
+        let mut serving = Serving::start(serve).await;
         let address = serving.url.rsplit('/').next().unwrap().parse().unwrap();
-        Self { serving, address, _folder: folder }
+        let pid = Pid::from_raw(i32::try_from(serving.child.id().unwrap()).unwrap()).unwrap();
+        let log = AbortOnDropHandle::new(tokio::spawn(async move { serving.hears_to_the_end().await }));
+        Self { address, pid, log, _folder: folder }
+    }
+
+    /// Stops it, and gives what it logged.
+    pub(super) async fn stop(self) -> Vec<String> {
+        kill_process(self.pid, Signal::TERM).unwrap();
+        tokio::time::timeout(LONG, self.log).await.unwrap().unwrap()
+    }
+
+    /// Kilobytes of memory that it has.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = fs_err::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     pub(super) async fn connect(&self) -> TcpStream {
@@ -56,7 +75,7 @@ impl Target {
 
     /// How many descriptors it has.
     pub(super) fn descriptors(&self) -> usize {
-        fs_err::read_dir(format!("/proc/{}/fd", self.serving.child.id().unwrap())).unwrap().count()
+        fs_err::read_dir(format!("/proc/{}/fd", self.pid)).unwrap().count()
     }
 
     /// Waits until it has no more of them than this.

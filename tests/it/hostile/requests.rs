@@ -137,7 +137,7 @@ pub(super) fn hosts() -> Vec<Case> {
 }
 
 pub(super) fn heads() -> Vec<Case> {
-    let many = |count: usize| (0..count).map(|number| format!("X-{number}: y\r\n")).collect::<String>();
+    let many = |count: usize| "X-Name: y\r\n".repeat(count);
     vec![
         head(many(97).trim_end(), &[200]),
         head(many(101).trim_end(), &[431]),
@@ -203,11 +203,11 @@ pub(super) fn bodies() -> Vec<Case> {
             &[200, 400],
         ),
         form("Content-Length: 4097", &"x".repeat(4097), &[413]),
-        form("Content-Length: 1000000000000", "name=", &[413]),
+        form("Content-Length: 1000000000000", "name=", &[408, 413]),
         form("Transfer-Encoding: chunked", &format!("{:x}\r\n{}\r\n0\r\n\r\n", 5000, "x".repeat(5000)), &[413]),
         form("Transfer-Encoding: chunked", "zz\r\nname=\r\n0\r\n\r\n", &[400]),
         form("Content-Length: 8", "na\0me=\u{ff}", &[400]),
-        form("Content-Length: 9", "name=evil<", &[400]),
+        form("Content-Length: 8", "name=a<b", &[400]),
     ];
     for lengths in [
         "5\r\nContent-Length: 6",
