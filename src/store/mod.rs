@@ -89,8 +89,8 @@ use usage::Usage;
 pub const FORMAT: &str = "1";
 
 /// The folders of a cache's own state.
-const FOLDERS: [&str; 10] =
-    ["tmp", "locks", "facts", "misses", "wishes", "generations", "view", "first-seen", "quarantine", "bundles"];
+const FOLDERS: [&str; 9] =
+    ["tmp", "locks", "facts", "misses", "wishes", "generations", "view", "first-seen", "quarantine"];
 
 /// An open cache directory.
 #[derive(Debug)]
