@@ -99,8 +99,8 @@ use std::sync::Mutex;
 use usage::Usage;
 
 /// The folders of a cache's own state.
-const FOLDERS: [&str; 10] =
-    ["tmp", "locks", "facts", "misses", "wishes", "generations", "view", "first-seen", "quarantine", "bundles"];
+const FOLDERS: [&str; 9] =
+    ["tmp", "locks", "facts", "misses", "wishes", "generations", "view", "first-seen", "quarantine"];
 
 /// An open cache directory.
 #[derive(Debug)]

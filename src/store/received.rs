@@ -1,11 +1,12 @@
 //! Which bundles arrived here: what tells a gap in their numbers, and an older one from a newer.
 
 use super::lines::{append_lines, read_lines};
-use super::{Store, StoreError};
+use super::{Store, StoreError, publish};
 use crate::protocol::Uuid;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
+const BUNDLES: &str = ".airlock/bundles";
 const RECEIVED: &str = ".airlock/bundles/received.jsonl";
 
 /// A bundle that was imported, as far as it went. The same one may be here several times: again
@@ -59,6 +60,7 @@ impl Store {
 
     /// Writes down that a bundle arrived.
     pub fn append_received_bundle(&self, bundle: &ReceivedBundle) -> Result<(), StoreError> {
+        publish::make_folders(&self.root().join(BUNDLES))?;
         append_lines(&self.root().join(RECEIVED), std::slice::from_ref(bundle))
     }
 }

@@ -366,7 +366,7 @@ fn walk(folder: &Path, below: &str, files: &mut BTreeMap<String, u64>) {
         if is_content {
             fs_err::read(entry.path()).unwrap().hash(&mut hasher);
         }
-        let is_volume = path.starts_with("out/") && path.ends_with(".tar");
+        let is_volume = path.starts_with("out/") && Path::new(&path).extension().is_some_and(|it| it == "tar");
         files.insert(if is_volume { "out/a volume".to_owned() } else { path }, hasher.finish());
     }
 }

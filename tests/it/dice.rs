@@ -15,8 +15,8 @@ pub(crate) fn is_exhaustive() -> bool {
 impl Dice {
     /// With the seed of this run, which is said.
     pub(crate) fn new(what: &str) -> Self {
-        let given = std::env::var("AIRLOCK_SEED").ok();
-        let seed = given.map_or_else(rand_seed, |seed| seed.parse().unwrap());
+        let given = std::env::var_os("AIRLOCK_SEED");
+        let seed = given.map_or_else(rand_seed, |seed| seed.to_str().unwrap().parse().unwrap());
         let _ = writeln!(std::io::stderr(), "{what}: AIRLOCK_SEED={seed}");
         Self(seed)
     }

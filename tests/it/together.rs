@@ -18,7 +18,7 @@ fn rounds(dice: &str) -> (Dice, usize) {
 }
 
 /// Runs a command that begins a little later, so that processes meet somewhere else each time.
-async fn late(dice: &mut Dice, folder: &Path, arguments: &[&str]) -> impl Future<Output = Output> + use<> {
+fn late(dice: &mut Dice, folder: &Path, arguments: &[&str]) -> impl Future<Output = Output> + use<> {
     let pause = Duration::from_millis(dice.next() % 120);
     let mut command = command(folder);
     command.args(arguments);
@@ -67,8 +67,8 @@ async fn two_prewarms_fetch_everything_once() {
         scene.upstream.set_latency(Duration::from_millis(dice.next() % 30));
         let url = scene.upstream.url();
         let arguments = ["prewarm", "--platform", "all", "--upstream", &url, DEMO];
-        let one = late(&mut dice, scene.folder.path(), &arguments).await;
-        let two = late(&mut dice, scene.folder.path(), &arguments).await;
+        let one = late(&mut dice, scene.folder.path(), &arguments);
+        let two = late(&mut dice, scene.folder.path(), &arguments);
         let (one, two) = tokio::join!(one, two);
         let when = format!("round {round}");
         assert_good(&one, &when);
@@ -86,7 +86,7 @@ async fn a_server_and_a_prewarm_fetch_everything_once() {
         let serving = serve(&scene).await;
         let url = scene.upstream.url();
         let arguments = ["prewarm", "--platform", "all", "--upstream", &url, DEMO];
-        let prewarm = late(&mut dice, scene.folder.path(), &arguments).await;
+        let prewarm = late(&mut dice, scene.folder.path(), &arguments);
         let (output, ()) = tokio::join!(prewarm, take_all(&serving, dice.clone()));
         let when = format!("round {round}");
         assert_good(&output, &when);
@@ -121,7 +121,7 @@ async fn a_server_and_an_import_bring_everything() {
         let mut serve = command(folder.path());
         serve.args(["serve", "--listen", "127.0.0.1:0", "--upstream", &place.upstream().url()]);
         let serving = Serving::start(serve).await;
-        let import = late(&mut dice, folder.path(), &import).await;
+        let import = late(&mut dice, folder.path(), &import);
         let (output, ()) = tokio::join!(import, take_all(&serving, dice.clone()));
         let when = format!("round {round}");
         assert_good(&output, &when);
@@ -144,10 +144,8 @@ async fn gc_and_an_import_keep_out_of_each_others_way() {
     for round in 0..rounds {
         let folder = place.copy();
         Store::open(&folder.path().join("cache")).unwrap();
-        let (one, two) = (
-            late(&mut dice, folder.path(), &import).await,
-            late(&mut dice, folder.path(), &["gc", "--yes", DEMO]).await,
-        );
+        let (one, two) =
+            (late(&mut dice, folder.path(), &import), late(&mut dice, folder.path(), &["gc", "--yes", DEMO]));
         let (one, two) = tokio::join!(one, two);
         let when = format!("round {round}: {:?} {:?}", said(&one), said(&two));
         // Each may wait for the other, or be told that it is at work.
@@ -170,9 +168,9 @@ async fn wishes_of_many_are_all_kept() {
         let names: Vec<_> = (0..4).map(|number| format!("Wish{number}")).collect();
         let mut adding = tokio::task::JoinSet::new();
         for name in &names {
-            adding.spawn(late(&mut dice, folder.path(), &["request", "add", name]).await);
+            adding.spawn(late(&mut dice, folder.path(), &["request", "add", name]));
         }
-        adding.spawn(late(&mut dice, folder.path(), &["request", "remove", "Goes"]).await);
+        adding.spawn(late(&mut dice, folder.path(), &["request", "remove", "Goes"]));
         while let Some(output) = adding.join_next().await {
             assert_good(&output.unwrap(), &format!("round {round}"));
         }
