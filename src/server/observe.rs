@@ -10,7 +10,7 @@ use super::access::Caller;
 use super::audit::Entry;
 use super::metrics::target;
 use super::routes::App;
-use crate::mirror::{Found, Refusal};
+use crate::mirror::{Found, Landed, Refusal};
 use crate::protocol::{RequestId, Resource};
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -46,8 +46,9 @@ pub(super) struct Answered {
 impl Answered {
     pub(super) const fn new(resource: Resource, found: &Result<Found, Refusal>) -> Self {
         let how = match found {
+            // What is small has landed before there is an answer.
+            Ok(Found::Streaming(..) | Found::Length(_) | Found::File(Landed { from: Some(_), .. })) => "fetched",
             Ok(Found::Memory(_) | Found::File(_)) => "hit",
-            Ok(Found::Streaming(..) | Found::Length(_)) => "fetched",
             Err(_) => "miss",
         };
         Self { resource, how }

@@ -23,7 +23,7 @@ fn lines(folder: &Path) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_fetched_what_is_written_down() {
     let (sample, large) = big_site(1 << 20);
-    let package = crate::view::resource("Pebble/1.0");
+    let package = crate::view::resource("Pebble/1.0.0");
     let scene = Scene::with(sample).await;
     let airlock = Airlock::quiet(&scene.configured(ON)).await;
     airlock.mirror.refresh_registries(crate::registries::PATIENCE).await;
@@ -80,7 +80,7 @@ async fn who_fetched_what_is_written_down() {
 async fn it_is_off_unless_somebody_turns_it_on() {
     let scene = Scene::new().await;
     let airlock = Airlock::quiet(&scene.online()).await;
-    airlock.get(&crate::view::resource("Pebble/1.0").to_string()).await;
+    airlock.get(&crate::view::resource("Pebble/1.0.0").to_string()).await;
     let samples = Samples::scrape(&airlock).await;
     assert_eq!(samples.get("airlock_audit_lines_written_total"), 0);
     airlock.stop().await;
