@@ -40,6 +40,14 @@ async fn a_file_that_ends_early_while_it_is_sent_ends_the_answer_short_and_comes
         }
     };
     assert!(!ended && got < body.len(), "it was completed with {got} bytes");
+    // Nobody has to ask again.
+    let path_on_disk = scene.cache().join(large.relative_path());
+    let back = async {
+        while !fs::metadata(&path_on_disk).is_ok_and(|there| there.len() == body.len() as u64) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, back).await.unwrap();
     comes_back(&airlock, &path, &body).await;
     assert_eq!(in_quarantine(&scene.cache()), 1);
 }
