@@ -134,8 +134,9 @@ impl Tls {
         });
         match read {
             Ok(new) => {
-                tracing::info!("the TLS certificate was read again; it is valid until {}", new.expires);
+                let expires = new.expires;
                 self.live.store(Arc::new(new));
+                tracing::info!("the TLS certificate was read again; it is valid until {expires}");
                 watched.problem = None;
             }
             Err(error) => {
