@@ -8,6 +8,7 @@ use super::server_url::ServerUrl;
 use fs_err as fs;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
+use rustls::AlertDescription;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
@@ -24,6 +25,8 @@ pub(super) enum NoAnswer {
     Silent(Duration),
     /// The certificate is not one that this host accepts.
     Certificate(String),
+    /// The server wants to see a certificate of the client.
+    WantsCertificate,
     /// The other side does not speak TLS.
     NoTls,
     /// Redirects without an end.
@@ -98,6 +101,9 @@ pub(super) fn explain(error: &reqwest::Error, waited: Duration) -> NoAnswer {
     while let Some(error) = cause {
         match error.downcast_ref::<rustls::Error>() {
             Some(rustls::Error::InvalidMessage(_)) => return NoAnswer::NoTls,
+            Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+                return NoAnswer::WantsCertificate;
+            }
             Some(error) => return NoAnswer::Certificate(quoted(&error.to_string())),
             None => detail = error.to_string(),
         }

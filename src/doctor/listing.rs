@@ -143,7 +143,14 @@ fn no_answer(findings: &mut Findings, why: &NoAnswer, server: &ServerUrl) {
             format!(
                 "TLS fails, {error}: this host does not trust the server's certificate, or it is for another name or time"
             ),
-            vec!["export JULIA_SSL_CA_ROOTS_PATH=/path/to/ca.pem   # the certificate of your authority".to_owned()],
+            vec![
+                "export JULIA_SSL_CA_ROOTS_PATH=/path/to/ca.pem   # the certificate of your authority".to_owned(),
+                "export SSL_CERT_FILE=/path/to/ca.pem   # the same for Julia before 1.6, which runs curl".to_owned(),
+            ],
+        ),
+        NoAnswer::WantsCertificate => (
+            "it wants a client certificate, and no Julia can show one".to_owned(),
+            vec!["# on the server: [tls] client-certificate = \"optional\"; tokens are for people".to_owned()],
         ),
         NoAnswer::Redirects => ("it redirects without an end".to_owned(), vec![]),
         NoAnswer::Broken(error) => (
