@@ -16,6 +16,7 @@ pub mod gc;
 pub mod git;
 pub mod julia;
 pub mod mirror;
+pub mod pem;
 pub mod policy;
 pub mod prewarm;
 pub mod protocol;

@@ -10,7 +10,7 @@ use super::policy::PolicyArgs;
 use super::prewarm::PrewarmArgs;
 use super::registries::RegistriesArgs;
 use super::status::StatusArgs;
-use crate::config::{LogFormat, RequestSettings, Settings, Show, UpstreamSettings, ViewSettings};
+use crate::config::{LogFormat, RequestSettings, Settings, Show, TlsSettings, UpstreamSettings, ViewSettings};
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
@@ -110,6 +110,12 @@ pub(super) struct ServeArgs {
     /// versions that are here [default: available when offline, full otherwise]
     #[arg(long, env = "AIRLOCK_VIEW", value_name = "VIEW")]
     view: Option<ViewName>,
+    /// Speak https with this certificate, which what leads to its authority may follow (PEM)
+    #[arg(long, env = "AIRLOCK_TLS_CERTIFICATE", value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// Its key (PEM) [default: in the same file]
+    #[arg(long, env = "AIRLOCK_TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -251,6 +257,11 @@ impl Command {
                 fallback: args.fallback.settings(),
                 offline: args.offline,
                 view: ViewSettings { show: args.view.map(Show::from), platform: None },
+                tls: TlsSettings {
+                    certificate: args.tls_certificate.clone(),
+                    key: args.tls_key.clone(),
+                    ..TlsSettings::default()
+                },
                 ..common
             },
             Self::Prewarm(args) => args.settings(common),

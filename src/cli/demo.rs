@@ -47,7 +47,8 @@ pub(super) async fn run(config: Config, exit: bool, upstream_only: bool) -> anyh
 
     step("2. The upstream is off. Inside: the same cache, served offline");
     let view = View { show: Show::Available, ..config.view };
-    let config = Config { offline: true, upstreams: Vec::new(), view, ..config };
+    // It is asked at http://, by name and address, whatever the configuration of this machine says.
+    let config = Config { offline: true, upstreams: Vec::new(), view, tls: None, ..config };
     let mirror = Mirror::start(Arc::new(Store::open(&cache)?), Vec::new(), &config);
     let app = App::new(Arc::clone(&mirror), config.clone());
     let closing = CancellationToken::new();

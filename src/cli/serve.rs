@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::julia::Platforms;
 use crate::mirror::Mirror;
 use crate::protocol::Flavor;
-use crate::server::{self, App};
+use crate::server::{self, App, Tls};
 use anyhow::Context as _;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -18,30 +18,28 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<Outcome> {
     // A typing error is told now, not when the view is made.
     let platforms = config.view.platforms.iter().flatten().map(|platform| platform.parse::<Platforms>());
     platforms.collect::<Result<Platforms, _>>().context("view.platform")?;
+    let tls = Tls::load(config).await.map_err(|error| anyhow::anyhow!(error.to_string()))?;
     let (store, sources) = (open_store(config)?, sources(config)?);
+    server::raise_descriptors(&config.server);
     let address = listener.local_addr()?;
     let cache = store.root().display().to_string();
     // Before anybody is told that it serves: until then a SIGHUP would end the process.
     let hangup = signal(SignalKind::hangup())?;
     let (stop, hurry) = stop_signals()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let names: Vec<_> = sources.iter().map(|source| source.name()).collect();
     match names.as_slice() {
-        [] => tracing::info!(cache, "serving at http://{address}, offline"),
-        names => tracing::info!(cache, "serving at http://{address}, fetching from {}", names.join(", ")),
+        [] => tracing::info!(cache, "serving at {scheme}://{address}, offline"),
+        names => tracing::info!(cache, "serving at {scheme}://{address}, fetching from {}", names.join(", ")),
     }
     if config.offline && store.listing(Flavor::Plain)?.is_none() && store.listing(Flavor::Conservative)?.is_none() {
         tracing::warn!(cache, "there is no registry in this cache: clients will not find any package");
     }
     // After that line, so that what its tasks log comes later.
     let mirror = Mirror::start(store, sources, config);
-    let rescans = rescan_on_hangup(hangup, &mirror);
-    server::serve(
-        listener,
-        App::new(Arc::clone(&mirror), config.clone()),
-        stop.cancelled_owned(),
-        hurry.cancelled_owned(),
-    )
-    .await;
+    let app = App::new(Arc::clone(&mirror), config.clone()).with_tls(tls);
+    let rescans = rescan_on_hangup(hangup, &mirror, &app);
+    server::serve(listener, app, stop.cancelled_owned(), hurry.cancelled_owned()).await;
     rescans.abort();
     mirror.close().await;
     Ok(Outcome::Complete)
@@ -84,11 +82,12 @@ fn stop_signals() -> anyhow::Result<(CancellationToken, CancellationToken)> {
 }
 
 /// Looks for new files on SIGHUP.
-fn rescan_on_hangup(mut hangup: Signal, mirror: &Arc<Mirror>) -> tokio::task::AbortHandle {
-    let mirror = Arc::clone(mirror);
+fn rescan_on_hangup(mut hangup: Signal, mirror: &Arc<Mirror>, app: &App) -> tokio::task::AbortHandle {
+    let (mirror, app) = (Arc::clone(mirror), app.clone());
     let task = tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             tracing::info!("SIGHUP: looking for new files");
+            app.reload_tls().await;
             mirror.rescan().await;
         }
     });

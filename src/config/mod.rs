@@ -9,6 +9,7 @@ mod policy;
 mod secret;
 mod settings;
 mod sources;
+mod tls;
 
 pub use environment::GitEnvironment;
 pub use policy::{About, List, Lists, Policy, Rule, RuleError};
@@ -19,6 +20,7 @@ pub use settings::{
     UpstreamSettings, ViewSettings, When,
 };
 pub use sources::{Fallback, GitRegistry, Proxy, TokenFrom, Upstream, without_credentials};
+pub use tls::{ClientCertificate, Tls, TlsFiles, TlsSettings};
 
 use sources::upstream_url;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -70,6 +72,8 @@ pub struct Config {
     pub limits: Limits,
     /// What must not leak and what must not come in.
     pub policy: Policy,
+    /// What the server speaks TLS with; `None` for plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 /// What prewarm takes.
@@ -120,6 +124,10 @@ pub struct Server {
     pub prefix: Option<String>,
     /// Where clients reach this server, without a trailing slash.
     pub url: Option<String>,
+    /// Connections at one time, at least 1.
+    pub max_connections: usize,
+    /// Of one client's address; 0 for no limit.
+    pub max_connections_per_client: usize,
 }
 
 /// Bounds of the mirror.
@@ -243,6 +251,7 @@ impl Config {
             view: View::new(flags.view, file.view, offline),
             limits: Limits::new(&file.limits),
             policy: Policy::new(file.policy)?,
+            tls: Tls::from_settings(flags.tls, file.tls)?,
         };
         config.check()
     }
@@ -250,6 +259,9 @@ impl Config {
     fn check(self) -> Result<Self, ConfigError> {
         if self.jobs == Some(0) {
             return Err(ConfigError::Bound("jobs must be at least 1"));
+        }
+        if self.server.max_connections == 0 {
+            return Err(ConfigError::Bound("server.max-connections must be at least 1"));
         }
         if self.prewarm.attempts == 0 {
             return Err(ConfigError::Bound("prewarm.attempts must be at least 1"));
@@ -312,6 +324,8 @@ impl Server {
             hot_memory: file.hot_memory.map_or(32 << 20, |size| size.as_u64()),
             prefix,
             url: file.url.as_deref().map(upstream_url).transpose()?,
+            max_connections: file.max_connections.unwrap_or(16_384),
+            max_connections_per_client: file.max_connections_per_client.unwrap_or(1_024),
         })
     }
 }

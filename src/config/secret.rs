@@ -103,7 +103,7 @@ impl Upstream {
 }
 
 /// Lossy: what is not text is no token and no PEM either, and is refused as such.
-fn read(file: &Path) -> Result<String, SecretError> {
+pub(super) fn read(file: &Path) -> Result<String, SecretError> {
     let bytes = fs_err::read(file).map_err(SecretError::Read)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

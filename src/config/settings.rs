@@ -1,7 +1,7 @@
 //! Settings as somebody wrote them: the keys of `airlock.toml`, everything optional, nothing
 //! checked but the form.
 
-use super::ConfigError;
+use super::{ConfigError, TlsSettings};
 use bytesize::ByteSize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -52,6 +52,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// `[policy]`
     pub policy: PolicySettings,
+    /// `[tls]`
+    pub tls: TlsSettings,
 }
 
 /// A package server: an address, or `[[upstream]]`.
@@ -206,6 +208,10 @@ pub struct ServerSettings {
     pub prefix: Option<String>,
     /// Where clients reach this server.
     pub url: Option<String>,
+    /// Connections at one time.
+    pub max_connections: Option<usize>,
+    /// Connections of one client's address at one time.
+    pub max_connections_per_client: Option<usize>,
 }
 
 /// `[mirror]`

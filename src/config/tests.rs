@@ -117,6 +117,8 @@ fn bounds_that_cannot_work_are_refused() {
         "[prewarm]\nattempts = 0",
         "[mirror]\nrescan-interval = '0s'",
         "[server]\nstall-timeout = '0s'",
+        "[server]\nmax-connections = 0",
+        "[tls]\nkey = 'k'",
         "[[upstream]]\nurl = 'h'\nidle-timeout = '0s'",
         "[[upstream]]\nurl = 'h'\nconcurrency = 0",
         "[[upstream]]\nurl = 'h'\nclient-key = 'k'",

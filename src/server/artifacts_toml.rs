@@ -72,10 +72,12 @@ async fn sha256(app: &App, artifact: Resource, client: &Client) -> Result<String
 pub(super) fn base_url(app: &App, headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let plain = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-[]".contains(&byte));
-    match (&app.config().server.url, host.filter(plain)) {
+    let scheme = if app.tls().is_some() { "https" } else { "http" };
+    let config = app.config();
+    match (&config.server.url, host.filter(plain)) {
         (Some(url), _) => url.clone(),
-        (None, Some(host)) => format!("http://{host}"),
-        (None, None) => format!("http://{}", app.config().listen),
+        (None, Some(host)) => format!("{scheme}://{host}"),
+        (None, None) => format!("{scheme}://{}", config.listen),
     }
 }
 

@@ -1,42 +1,45 @@
 //! The HTTP server: takes a listener and a signal to stop, so that tests own both.
 //!
-//! HTTP/1 only, as Julia's clients speak it. Connections are driven by hyper itself rather than by
-//! `axum::serve`, which sets no time-out for a request's head.
+//! HTTP/1 only, as Julia's clients speak it, plain or over TLS. Connections are driven by hyper
+//! itself (`connection.rs`) rather than by `axum::serve`, which sets no bounds on them.
 
+mod admission;
 mod artifacts_toml;
+mod connection;
+mod descriptors;
 mod meta;
 mod page;
 mod range;
 mod refusal;
 mod resource;
 mod routes;
+mod tls;
 mod wishes;
 
+pub use connection::Peer;
+pub use descriptors::raise_descriptors;
 pub use routes::{App, Reload, router};
+pub use tls::{Tls, TlsError, TlsStatus};
 
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_io_timeout::TimeoutStream;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
-/// Bytes that a connection buffers; also the longest request head. A body's chunks pass by
-/// unbuffered.
-const BUFFER: usize = 64 << 10;
 /// Pause after a failed accept: running out of file descriptors must not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `stop` resolves, then lets running downloads finish within the configured bound, or
-/// until `hurry` resolves.
+/// until `hurry` resolves. With a `[tls]` section it speaks TLS and nothing else.
 pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = ()>, hurry: impl Future<Output = ()>) {
-    let bounds = app.config().server.clone();
-    let router = router(&app);
-    let graceful = GracefulShutdown::new();
+    if let Err(error) = app.load_tls().await {
+        return tracing::error!("not serving: {error}");
+    }
+    let (router, graceful, closing) = (router(&app), GracefulShutdown::new(), CancellationToken::new());
+    let _watching = AbortOnDropHandle::new(tokio::spawn(tls::watch(app.clone())));
     let mut stop = pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -44,7 +47,13 @@ pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = (
             () = &mut stop => break,
         };
         match accepted {
-            Ok((stream, _)) => connect(stream, &router, &bounds, &graceful),
+            Ok((stream, address)) => match app.admission().admit(address.ip(), &app.config().server) {
+                Some(place) => {
+                    let held = (place, graceful.watcher(), closing.clone());
+                    tokio::spawn(connection::serve(stream, address, (app.clone(), router.clone()), held));
+                }
+                None => admission::turn_away(stream, app.tls().is_some()),
+            },
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::error!("cannot accept connections: {error}");
@@ -53,31 +62,15 @@ pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = (
         }
     }
     drop(listener);
-    tracing::info!("stopping; running downloads have {:?} to finish", bounds.shutdown_timeout);
+    closing.cancel();
+    let patience = app.config().server.shutdown_timeout;
+    tracing::info!("stopping; running downloads have {patience:?} to finish");
     let in_time = tokio::select! {
         () = graceful.shutdown() => true,
-        () = tokio::time::sleep(bounds.shutdown_timeout) => false,
+        () = tokio::time::sleep(patience) => false,
         () = hurry => false,
     };
     tracing::info!("{}", if in_time { "stopped" } else { "stopped; some downloads were cut" });
-}
-
-fn connect(stream: TcpStream, router: &Router, bounds: &crate::config::Server, graceful: &GracefulShutdown) {
-    let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
-    // A client that takes nothing for so long is cut. Reading has hyper's own time-out.
-    stream.set_write_timeout(Some(bounds.stall_timeout));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(bounds.header_timeout)
-        .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router.clone()));
-    let connection = graceful.watch(connection);
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!("connection ended: {error}");
-        }
-    });
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

@@ -1,5 +1,7 @@
 //! Which path leads where.
 
+use super::admission::Admission;
+use super::tls::Tls;
 use super::{artifacts_toml, meta, page, resource, wishes};
 use crate::config::Config;
 use crate::mirror::{ListingAnswer, Mirror};
@@ -13,7 +15,7 @@ use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
 use http::header::{self, HeaderMap};
 use http::{Method, StatusCode};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// The one path that takes a POST, and nothing else.
@@ -27,6 +29,8 @@ struct Shared {
     live: ArcSwap<Live>,
     reload: Option<Reload>,
     started: jiff::Timestamp,
+    admission: Arc<Admission>,
+    tls: OnceLock<Arc<Tls>>,
 }
 
 /// Reads the configuration again and puts it into force. Says what changed, or why all stays as it
@@ -49,7 +53,8 @@ impl App {
     /// The same, able to `reload`.
     pub fn with_reload(mirror: Arc<Mirror>, config: Config, reload: Option<Reload>) -> Self {
         let live = ArcSwap::from_pointee(Live { mirror, config: Arc::new(config) });
-        Self(Arc::new(Shared { live, reload, started: jiff::Timestamp::now() }))
+        let (admission, tls) = (Arc::default(), OnceLock::new());
+        Self(Arc::new(Shared { live, reload, started: jiff::Timestamp::now(), admission, tls }))
     }
 
     /// Reads the configuration again; `None` where there is no file to read.
@@ -79,6 +84,16 @@ impl App {
 
     pub(super) fn started(&self) -> jiff::Timestamp {
         self.0.started
+    }
+
+    /// The connections of now, and what became of those that were not taken.
+    pub(super) fn admission(&self) -> &Arc<Admission> {
+        &self.0.admission
+    }
+
+    /// Where `tls.rs` keeps what it read.
+    pub(super) fn tls_place(&self) -> &OnceLock<Arc<Tls>> {
+        &self.0.tls
     }
 }
 

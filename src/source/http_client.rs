@@ -1,12 +1,10 @@
 //! The HTTP client of one package server: whom it trusts, what it shows, which way it goes.
 
 use crate::config::{Credentials, Proxy, Secret, SecretError, Upstream};
+use crate::pem::{self, PemError};
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Certificate, Identity};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A package server that cannot be asked in the way that the configuration says.
 #[derive(Debug, thiserror::Error)]
@@ -21,16 +19,8 @@ pub struct ClientError {
 enum Problem {
     #[error("{0}")]
     Secret(#[from] SecretError),
-    #[error("{0} has no certificate in PEM form")]
-    NoCertificate(String),
-    #[error("{0} has a certificate that cannot be used: {1}")]
-    Certificate(String, String),
-    #[error("{0} has no private key in PEM form; an encrypted one cannot be used")]
-    NoKey(String),
-    #[error("the key in {key} is not that of the certificate in {certificate}")]
-    OtherKey { certificate: String, key: String },
-    #[error("the client certificate in {certificate} with the key in {key} cannot be used: {reason}")]
-    Identity { certificate: String, key: String, reason: String },
+    #[error("{0}")]
+    Pem(#[from] PemError),
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
 }
@@ -93,41 +83,14 @@ fn is_loopback(upstream: &Upstream) -> bool {
 }
 
 fn authorities(pem: &str, file: &Path) -> Result<Vec<Certificate>, Problem> {
-    let mut store = rustls::RootCertStore::empty();
-    let mut found = Vec::new();
-    for der in certificates(pem, file)? {
-        let wrong = |reason: String| Problem::Certificate(shown(file), reason);
-        store.add(der.clone()).map_err(|error| wrong(error.to_string()))?;
-        found.push(Certificate::from_der(&der).map_err(|error| wrong(error.to_string()))?);
-    }
-    Ok(found)
+    let (_, found) = pem::authorities(pem, file)?;
+    found.iter().map(|der| Certificate::from_der(der).map_err(|error| failed(&error))).collect()
 }
 
-fn certificates(pem: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, Problem> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
-    found.ok().filter(|found| !found.is_empty()).ok_or_else(|| Problem::NoCertificate(shown(file)))
-}
-
-fn identity(
-    pem: &str,
-    key: &Secret,
-    (certificate_file, key_file): &(std::path::PathBuf, std::path::PathBuf),
-) -> Result<Identity, Problem> {
-    let chain = certificates(pem, certificate_file)?;
-    let der = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).map_err(|_| Problem::NoKey(shown(key_file)))?;
-    let names = (shown(certificate_file), shown(key_file));
-    let unusable = |reason: String| Problem::Identity { certificate: names.0.clone(), key: names.1.clone(), reason };
-    let provider = rustls::crypto::ring::default_provider();
-    CertifiedKey::from_der(chain, der, &provider).map_err(|error| match error {
-        rustls::Error::InconsistentKeys(_) => Problem::OtherKey { certificate: names.0.clone(), key: names.1.clone() },
-        error => unusable(error.to_string()),
-    })?;
+fn identity(pem: &str, key: &Secret, (certificate_file, key_file): &(PathBuf, PathBuf)) -> Result<Identity, Problem> {
+    pem::identity(pem, key, (certificate_file, key_file))?;
     let both = if pem == key.expose() { pem.to_owned() } else { [pem, "\n", key.expose()].concat() };
-    Identity::from_pem(both.as_bytes()).map_err(|error| unusable(cause(&error)))
-}
-
-fn shown(file: &Path) -> String {
-    file.display().to_string()
+    Identity::from_pem(both.as_bytes()).map_err(|error| failed(&error))
 }
 
 fn failed(error: &reqwest::Error) -> Problem {

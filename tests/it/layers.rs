@@ -12,6 +12,7 @@ const LAYERS: &[(&str, u8, &[&str])] = &[
     ("tree", 1, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow", "std::net"]),
     ("julia", 1, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow", "fs_err", "std::fs", "std::net"]),
     ("exchange", 1, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow", "fs_err", "std::fs", "std::net"]),
+    ("pem", 1, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow", "fs_err", "std::fs", "std::net"]),
     ("git", 1, &["tokio", "axum", "reqwest", "hyper", "clap", "anyhow"]),
     ("store", 2, &["axum", "reqwest", "hyper", "clap", "anyhow", "std::net"]),
     ("source", 2, &["axum", "clap", "anyhow", "fs_err", "std::fs"]),
