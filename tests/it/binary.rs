@@ -88,6 +88,15 @@ impl Serving {
         lines
     }
 
+    /// The lines of its log until it ends, which is for somebody else to bring about.
+    pub(crate) async fn hears_to_the_end(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        while let Some(line) = self.log.next_line().await.unwrap() {
+            lines.push(line);
+        }
+        lines
+    }
+
     /// Sends a signal and waits for the end.
     pub(crate) async fn stop(mut self, signal: rustix::process::Signal) -> std::process::ExitStatus {
         let pid = i32::try_from(self.child.id().unwrap()).unwrap();

@@ -1,74 +1,19 @@
 //! What stands between a mirror and the sample upstream in these tests: a TLS end that wants a
 //! client certificate, a proxy, and a server that looks at each request first.
 
+use crate::authority::Authority;
 use airlock::sample::{Gate, SampleUpstream};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::RootCertStore;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::WebPkiClientVerifier;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
-
-/// A certificate authority of its own, and the files of what it signed.
-pub(super) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pub(super) folder: tempfile::TempDir,
-}
-
-impl Authority {
-    /// Leaves `ca.pem`, `client.pem`, `client.key` and, of another key, `other.key`.
-    pub(super) fn new() -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let folder = tempfile::tempdir().unwrap();
-        fs_err::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
-        let authority = Self { issuer: Issuer::new(params, key), folder };
-        let (certificate, key) = authority.sign("client");
-        fs_err::write(authority.file("client.pem"), certificate.pem()).unwrap();
-        fs_err::write(authority.file("client.key"), key.serialize_pem()).unwrap();
-        fs_err::write(authority.file("other.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
-        authority
-    }
-
-    pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn sign(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned(), "127.0.0.1".to_owned()]).unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap(), key)
-    }
-
-    /// An end of TLS that lets in only whom this authority signed.
-    fn acceptor(&self) -> TlsAcceptor {
-        let mut roots = RootCertStore::empty();
-        let pem = fs_err::read(self.file("ca.pem")).unwrap();
-        for der in <rustls::pki_types::CertificateDer<'_> as rustls::pki_types::pem::PemObject>::pem_slice_iter(&pem) {
-            roots.add(der.unwrap()).unwrap();
-        }
-        let (certificate, key) = self.sign("localhost");
-        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = rustls::ServerConfig::builder()
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        TlsAcceptor::from(Arc::new(config))
-    }
-}
 
 /// A running end of TLS, in front of something that speaks plain HTTP.
 pub(super) struct Tls {

@@ -6,12 +6,13 @@ mod health;
 mod hosts;
 mod tokens;
 
+use crate::authority::Authority;
 use crate::binary::{command, run, said};
 use crate::support::{Airlock, Scene, client, config, mirror};
 use airlock::mirror::{Ask, ListingAnswer, Patience, Refusal};
 use airlock::protocol::{Flavor, Kind, Resource};
 use airlock::sample::{Body, Fault, Gate, SampleUpstream, Site};
-use hosts::{Authority, Guard, ProxyServer, Tls, table};
+use hosts::{Guard, ProxyServer, Tls, table};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
