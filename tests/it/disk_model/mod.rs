@@ -9,7 +9,7 @@ pub(crate) use model::Cut;
 
 use crate::support::skip;
 use model::{Files, Ino, ROOT};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a process asks of a disk.
@@ -65,6 +65,7 @@ pub(crate) struct Disk {
 
 /// A disk that is mounted; dropped, it is not any more.
 pub(crate) struct Mounted {
+    folder: PathBuf,
     session: Option<fuser::BackgroundSession>,
 }
 
@@ -134,7 +135,7 @@ impl Disk {
         let mut config = fuser::Config::default();
         config.mount_options = vec![fuser::MountOption::FSName("airlock-disk-model".to_owned())];
         match fuser::spawn_mount(fuse::Model(self.clone()), folder, &config) {
-            Ok(session) => Some(Mounted { session: Some(session) }),
+            Ok(session) => Some(Mounted { folder: folder.to_owned(), session: Some(session) }),
             Err(error) => {
                 skip(&format!("FUSE ({error}): disks that fail and lose their power"));
                 None
@@ -174,7 +175,17 @@ impl Disk {
 impl Drop for Mounted {
     fn drop(&mut self) {
         if let Some(session) = self.session.take() {
-            let _ = session.umount_and_join();
+            if session.umount_and_join().is_ok() {
+                return;
+            }
+            // Something has it open still: it goes when that does.
+            for (tool, flag) in [("umount", "-l"), ("fusermount3", "-uz")] {
+                let mut detach = std::process::Command::new(tool);
+                detach.arg(flag).arg(&self.folder).stderr(std::process::Stdio::null());
+                if detach.status().is_ok_and(|status| status.success()) {
+                    return;
+                }
+            }
         }
     }
 }
