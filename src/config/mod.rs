@@ -5,9 +5,9 @@
 //! `airlock.example.toml` shows every key with its default and is held to this by a test.
 
 mod access;
+mod audit;
 mod changes;
 mod disk;
-mod audit;
 mod environment;
 mod network;
 mod policy;
@@ -18,8 +18,8 @@ mod sources;
 mod tls;
 
 pub use access::{Access, AccessSettings, TokenNeed};
-pub use disk::{Disk, DiskSettings};
 pub use audit::{Audit, AuditSettings};
+pub use disk::{Disk, DiskSettings};
 pub use environment::GitEnvironment;
 pub use network::Network;
 pub use policy::{About, List, Lists, Policy, Rule, RuleError};

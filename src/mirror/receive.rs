@@ -220,11 +220,7 @@ fn publish_if_room(
     strict: TreeHash,
     artifacts: &[HeldArtifact],
 ) -> Result<(), StoreError> {
-    if disk.takes_staged(store, staged.written()) {
-        store.publish(staged, resource, strict, artifacts)
-    } else {
-        Ok(())
-    }
+    if disk.takes_staged(store, staged.written()) { store.publish(staged, resource, strict, artifacts) } else { Ok(()) }
 }
 
 /// The whole of a small body that is there soon; otherwise the answer, with what came of it so far.

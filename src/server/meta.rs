@@ -234,7 +234,8 @@ pub(super) async fn misses(State(app): State<App>, caller: Caller) -> Response {
         Ok(misses) => {
             // How many there are of what somebody may not see is not for them either.
             let is_full = caller.sight(&app.config()).is_full();
-            Json(json!({ "distinct": if is_full { summary.distinct } else { misses.len() }, "misses": misses })).into_response()
+            Json(json!({ "distinct": if is_full { summary.distinct } else { misses.len() }, "misses": misses }))
+                .into_response()
         }
         Err(refused) => unreadable(&refused),
     }

@@ -193,3 +193,21 @@ async fn meta_and_its_stats_have_pkgservers_keys() {
     }
     assert!(stats["payload_bytes_received"].as_u64() > Some(0), "{stats}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_have_pkgservers_names() {
+    let (_scene, airlock, [package, _]) = server().await;
+    airlock.get(&package).await.bytes().await.unwrap();
+    airlock.mirror.rescan().await;
+    let metrics = airlock.get("/metrics").await.text().await.unwrap();
+    for series in [
+        "pkgserver_http_request_duration_seconds_count{target=\"package\"} 1",
+        "pkgserver_cached_resource_files{resource_type=\"package\"} 1",
+        "pkgserver_cached_resource_bytes{resource_type=\"package\"} ",
+        "pkgserver_received_bytes_total ",
+        "pkgserver_transmitted_bytes_total ",
+        "pkgserver_registry_updates_total ",
+    ] {
+        assert!(metrics.lines().any(|line| line.starts_with(series)), "{series}: {metrics}");
+    }
+}

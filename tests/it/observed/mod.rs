@@ -22,7 +22,13 @@ impl Samples {
         Self::parse(&response.text().await.unwrap())
     }
 
-    fn parse(text: &str) -> Self {
+    /// These and those of another server.
+    pub(crate) fn with(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    pub(crate) fn parse(text: &str) -> Self {
         assert!(text.ends_with('\n'));
         let (mut samples, mut families) = (BTreeMap::new(), BTreeMap::<&str, &str>::new());
         let (mut helped, mut family) = ("", "");

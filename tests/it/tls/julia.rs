@@ -1,7 +1,7 @@
 //! Julia's own Pkg over TLS, with an authority that only the environment names.
 
 use crate::authority::Authority;
-use crate::binary::{stdout, wrapped};
+use crate::binary::{run, stdout, wrapped};
 use crate::julia_client::{julia, text};
 use crate::support::{LONG, skip};
 use std::path::{Path, PathBuf};
@@ -110,6 +110,30 @@ async fn pkg_adds_over_tls_when_it_is_told_of_the_authority_and_says_so_when_not
         let said = text(&output);
         assert_eq!(output.status.success() && stdout(&output).contains(GREETING), works, "{variable}: {said}");
         assert!(works || said.contains(REFUSED), "{variable}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pkg_sends_its_token_over_tls_and_without_one_is_refused() {
+    let Some(setting) = JuliaOverTls::new("a real client with a token over TLS") else { return };
+    let ca = setting.authority.file("ca.pem").display().to_string();
+    let section = format!("{}[access]\ntoken = 'required'\n", setting.authority.section("server", ""));
+    let made = run(setting.folder(), &["token", "add", "laptop", "--cache", "cache"]).await;
+    let token = stdout(&made).lines().find(|line| line.trim().starts_with("airlock_")).unwrap().trim().to_owned();
+    for (token, works) in [(Some(token.as_str()), true), (Some("airlock_of_somebody_else"), false), (None, false)] {
+        let prepare = |depot: &Path| {
+            // Julia 1.8 and later write _ for the colon.
+            for host in ["localhost:8443", "localhost_8443"] {
+                let Some(token) = token else { return };
+                let servers = depot.join("servers").join(host);
+                fs_err::create_dir_all(&servers).unwrap();
+                fs_err::write(servers.join("auth.toml"), format!("access_token = \"{token}\"\n")).unwrap();
+            }
+        };
+        let Some(output) = setting.add(&section, &[("SSL_CERT_FILE", &ca)], prepare).await else { return };
+        let said = text(&output);
+        assert_eq!(output.status.success() && stdout(&output).contains(GREETING), works, "{token:?}: {said}");
+        assert!(works || said.contains(REFUSED), "{token:?}: {said}");
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// A client that trusts this authority alone.
-fn client(authority: &Authority, identity: Option<&str>) -> reqwest::Client {
+pub(crate) fn client(authority: &Authority, identity: Option<&str>) -> reqwest::Client {
     let pem = |file: &str| fs_err::read(authority.file(file)).unwrap();
     let roots = reqwest::Certificate::from_pem_bundle(&pem("ca.pem")).unwrap();
     let mut builder = reqwest::Client::builder().tls_certs_only(roots).pool_max_idle_per_host(0).no_proxy();
@@ -31,7 +31,7 @@ fn client(authority: &Authority, identity: Option<&str>) -> reqwest::Client {
     builder.build().unwrap()
 }
 
-async fn get(client: &reqwest::Client, airlock: &Airlock, path: &str) -> Result<String, reqwest::Error> {
+pub(crate) async fn get(client: &reqwest::Client, airlock: &Airlock, path: &str) -> Result<String, reqwest::Error> {
     client.get(format!("https://{}{path}", airlock.address)).send().await?.error_for_status()?.text().await
 }
 
@@ -47,6 +47,22 @@ async fn https_is_served_and_nothing_else_and_pages_say_https() {
     let body = client.get(format!("https://{}{package}", airlock.address)).send().await.unwrap();
     assert!(body.bytes().await.unwrap() == scene.upstream.body(&package).unwrap());
     assert!(crate::support::client().get(airlock.url("/health")).send().await.is_err(), "it answered in plain text");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_health_check_asks_the_server_of_this_machine_as_it_speaks() {
+    let authority = Authority::new();
+    authority.issue("server", |_| {});
+    let folder = authority.folder.path();
+    fs_err::write(folder.join("airlock.toml"), authority.section("server", "")).unwrap();
+    let mut serve = command(folder);
+    serve.args(["serve", "--offline", "--listen", "127.0.0.1:0"]);
+    let serving = Serving::start(serve).await;
+    let listen = serving.url.rsplit('/').next().unwrap().to_owned();
+    let healthy = run(folder, &["health", "--listen", &listen]).await;
+    assert!(healthy.status.success(), "{:?}", said(&healthy));
+    let elsewhere = run(folder, &["health", &serving.url.replace("http:", "https:")]).await;
+    assert_eq!(elsewhere.status.code(), Some(1), "whoever is named must be who it says: {:?}", said(&elsewhere));
 }
 
 #[tokio::test(flavor = "multi_thread")]
