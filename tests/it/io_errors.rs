@@ -108,6 +108,7 @@ disk_fails! {
     disk_fails_while_a_baseline_is_set: BASELINE,
     disk_fails_while_gc_removes: GC,
     disk_fails_while_verifying: VERIFY,
+    disk_fails_while_repairing: REPAIR,
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -127,6 +127,7 @@ power_is_cut! {
     power_is_cut_while_a_baseline_is_set: BASELINE,
     power_is_cut_while_gc_removes: GC,
     power_is_cut_while_verifying: VERIFY,
+    power_is_cut_while_repairing: REPAIR,
 }
 
 /// Of what rsync wrote a moment ago, names and sizes may be on the disk and the content not. What was

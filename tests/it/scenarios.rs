@@ -372,8 +372,29 @@ pub(crate) const VERIFY: Scenario = Scenario {
     points: &["facts.appended", "state.staged", "state.renamed", "quarantine.moved", "activity.noted"],
 };
 
+pub(crate) const REPAIR: Scenario = Scenario {
+    name: "verify --repair",
+    start: Start::Damaged,
+    args: &["verify", "--repair", "--upstream", "{upstream}"],
+    code: 0,
+    points: &[
+        "flight.started",
+        "flight.staged",
+        "flight.received",
+        "publish.verified",
+        "publish.synced",
+        "publish.renamed",
+        "publish.done",
+        "facts.appended",
+        "state.staged",
+        "state.renamed",
+        "quarantine.moved",
+        "activity.noted",
+    ],
+};
+
 /// All of them.
-pub(crate) const ALL: [Scenario; 20] = [
+pub(crate) const ALL: [Scenario; 21] = [
     SERVE,
     SERVE_OFFLINE,
     PREWARM,
@@ -394,4 +415,5 @@ pub(crate) const ALL: [Scenario; 20] = [
     BASELINE,
     GC,
     VERIFY,
+    REPAIR,
 ];
