@@ -17,6 +17,7 @@ mod disk;
 mod doctor;
 mod fallback;
 mod flights;
+mod fuzz_corpus;
 mod gc;
 mod git_packages;
 mod http;
