@@ -23,6 +23,7 @@ mod disk_model;
 mod doctor;
 mod fallback;
 mod flights;
+mod fuzz_corpus;
 mod gc;
 mod git_packages;
 mod hostile;

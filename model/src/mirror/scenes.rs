@@ -85,10 +85,7 @@ async fn settle(world: &World) {
         // One that was aborted has nothing to say.
         drop(pilot.await);
     }
-    let left = std::mem::take(&mut *lock(&world.left));
-    for verification in left {
-        verification.await.unwrap();
-    }
+    world.end_verifications().await;
     assert!(!world.flights.has(&world.resource), "a flight stayed on the board");
     assert!(lock(&world.pilots).is_empty(), "somebody flew after all had gone");
     assert!(lock(&world.flown).iter().all(|flight| flight.strong_count() == 0), "a flight was leaked");

@@ -1,0 +1,8 @@
+//! `bodies::version_ranges`: `scripts/fuzz.sh 60 version_ranges`.
+#![no_main]
+
+#[path = "../bodies/mod.rs"]
+#[allow(dead_code, reason = "each target runs one of them")]
+mod bodies;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::version_ranges(bytes));
