@@ -3,7 +3,7 @@
 #
 # All targets by default, 60 s each. Needs cargo-fuzz (`cargo install cargo-fuzz --locked`) and a C++
 # compiler. It starts from fuzz/corpus/, which is committed; what it finds on the way stays in
-# fuzz/found/, which is not. An input that fails is in fuzz/artifacts/<target>/: mend what is
+# fuzz/found/, which is not. FUZZ_SEED=N begins the same way each time. An input that fails is in fuzz/artifacts/<target>/: mend what is
 # wrong and put the input into fuzz/corpus/<target>/, where `cargo test` runs it for ever.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,6 +24,6 @@ for target in "${targets[@]}"; do
   echo "== $target, $seconds s"
   mkdir -p "fuzz/found/$target"
   cargo fuzz run --sanitizer none "$target" "fuzz/found/$target" "fuzz/corpus/$target" -- \
-    -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 2>&1 |
+    -max_total_time="$seconds" ${FUZZ_SEED:+-seed="$FUZZ_SEED"} -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 2>&1 |
     grep -Ev '^#[0-9]+[[:space:]]+(NEW|REDUCE|pulse|RELOAD)' || exit "${PIPESTATUS[0]}"
 done
