@@ -167,13 +167,14 @@ async fn bring(mirror: &Arc<Mirror>, resource: Resource, lost: Lost, patience: P
     let is_unreadable = lost.is_unreadable;
     let mut repair = blank(mirror, resource, lost);
     if is_unreadable {
-        // As long as it is under its name it can neither be replaced nor be asked for outside.
-        let store = Arc::clone(mirror.store());
-        match blocking(move || store.quarantine_unreadable(&resource)).await {
-            Ok(Ok(quarantine)) => repair.quarantine = quarantine,
-            Ok(Err(error)) => return Repair { reason: Some(format!("it cannot be set aside: {error}")), ..repair },
-            Err(error) => return Repair { reason: Some(error.to_string()), ..repair },
-        }
+        // Read once more first: what kept it from being read may be over, and say nothing of the file.
+        repair.quarantine = mirror.examine_and_set_aside(resource).await;
+    }
+    // As long as it is under its name it can neither be replaced nor be asked for outside.
+    let store = Arc::clone(mirror.store());
+    if repair.quarantine.is_none() && blocking(move || store.has(&resource)).await.unwrap_or(true) {
+        let reason = "it could not be set aside, or can be read again: `airlock verify` says which";
+        return Repair { reason: Some(reason.to_owned()), ..repair };
     }
     let healed = mirror.heal(&resource, patience).await;
     let store = Arc::clone(mirror.store());

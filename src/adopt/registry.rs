@@ -137,7 +137,7 @@ impl Source {
                     None => match verify_reader(&resource, reader, context.limits) {
                         Ok(_) => Ok(Sealed { item, verified: None }),
                         Err(Damage::Unreadable(error)) => Err(Fault::unreadable(&error)),
-                        Err(Damage::Wrong(why)) => Err(Fault::Refused(why)),
+                        Err(Damage::Wrong(why) | Damage::Limit(why)) => Err(Fault::Refused(why)),
                     },
                 }
             }

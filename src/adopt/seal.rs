@@ -57,7 +57,7 @@ impl Context<'_> {
         let stamp = Stamp::of(&file.metadata().map_err(StoreError::from)?);
         let fact = verify_file(&resource, &file, stamp, self.limits).map_err(|damage| match damage {
             Damage::Unreadable(error) => Fault::Store(error.into()),
-            Damage::Wrong(why) => Fault::Refused(why),
+            Damage::Wrong(why) | Damage::Limit(why) => Fault::Refused(why),
         })?;
         let item = Item { bytes: Some(staged.written()), ..item };
         let verified = Verified { staged, resource, strict: fact.strict, artifacts: fact.artifacts };

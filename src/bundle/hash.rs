@@ -95,7 +95,7 @@ fn verify(
             Ok(fact)
         }
         Err(damage) => {
-            if matches!(damage, Damage::Wrong(_)) && !dry_run {
+            if matches!(damage, Damage::Wrong(_) | Damage::Limit(_)) && !dry_run {
                 store.quarantine(resource, stamp)?;
             }
             Err(format!("it is damaged here: {damage}"))

@@ -59,7 +59,7 @@ fn read(
     }
     judged.map_err(|damage| match damage {
         Damage::Unreadable(error) => Fault::Volume(error),
-        Damage::Wrong(why) => Fault::Wrong(why),
+        Damage::Wrong(why) | Damage::Limit(why) => Fault::Wrong(why),
     })
 }
 

@@ -36,6 +36,10 @@ pub(super) async fn run(config: &Config, args: HealthArgs) -> anyhow::Result<Out
             say(&format!("not healthy: {status} {}", said.escape_default()));
             Ok(Outcome::Incomplete)
         }
+        // It speaks, and wants a certificate that nobody has here.
+        Err(error) if is_own && format!("{error:?}").contains("CertificateRequired") => {
+            print("ok\n").map(|()| Outcome::Complete)
+        }
         Err(error) => {
             // Without the address, in which there may be a password.
             say(&format!("no answer: {:#}", anyhow::Error::new(error.without_url())));

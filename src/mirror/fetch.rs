@@ -108,7 +108,7 @@ impl Mirror {
                 self.suspect(resource, &error);
                 Err(error.into())
             }
-            Err(Damage::Wrong(damage)) => Ok(Some(damage)),
+            Err(Damage::Wrong(damage) | Damage::Limit(damage)) => Ok(Some(damage)),
         }
     }
 

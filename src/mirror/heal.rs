@@ -52,6 +52,12 @@ pub enum Examined {
         /// What the system said.
         why: String,
     },
+    /// It could not be looked at, for a reason that says nothing of the file: no right to it, too many
+    /// open files, a broken list of facts, limits that are smaller now. It stays where it is.
+    Unsure {
+        /// What kept it from being looked at.
+        why: String,
+    },
 }
 
 /// How a resource came back.
@@ -76,13 +82,12 @@ pub fn examine<R: Read + Send>(
     moves: bool,
     reader: impl Fn(Arc<File>, u64) -> R,
 ) -> Examined {
-    let unreadable = |error: &dyn std::fmt::Display| Examined::Unreadable { why: error.to_string() };
     for _ in 0..LOOKS {
         let (open, known) = match store.look_up_served(resource) {
             Ok(Lookup::Absent) => return Examined::Gone,
             Ok(Lookup::Verified(open, _)) => (open, true),
             Ok(Lookup::Unverified(open)) => (open, false),
-            Err(error) => return unreadable(&error),
+            Err(error) => return Examined::Unsure { why: error.to_string() },
         };
         let (file, stamp) = (Arc::new(open.file), open.stamp);
         let why = match verify_reader(resource, reader(file, stamp.size), limits) {
@@ -92,8 +97,11 @@ pub fn examine<R: Read + Send>(
                 }
                 return Examined::Whole { bytes: stamp.size };
             }
-            Err(Damage::Unreadable(error)) => return unreadable(&error),
-            Err(Damage::Wrong(why)) => why,
+            Err(Damage::Unreadable(error)) if is_of_disk(&error) => return Examined::Unreadable { why: error.to_string() },
+            Err(Damage::Unreadable(error)) => return Examined::Unsure { why: error.to_string() },
+            // It was within the limits when it was verified.
+            Err(Damage::Limit(why)) if known => return Examined::Unsure { why },
+            Err(Damage::Limit(why) | Damage::Wrong(why)) => why,
         };
         if !moves {
             return Examined::Damaged { bytes: stamp.size, why, quarantine: None };
@@ -104,11 +112,19 @@ pub fn examine<R: Read + Send>(
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(%resource, "damaged, and cannot be set aside: {error}");
+                store.condemn(*resource, stamp);
                 return Examined::Damaged { bytes: stamp.size, why, quarantine: None };
             }
         }
     }
     Examined::Gone
+}
+
+/// Whether a disk or its file system says that this cannot be read, now or later.
+fn is_of_disk(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    errno.is_some_and(|errno| matches!(errno, Errno::IO | Errno::BADMSG | Errno::UCLEAN | Errno::NODATA | Errno::NXIO))
 }
 
 impl Mirror {
@@ -133,24 +149,25 @@ impl Mirror {
         tracing::error!(%resource, "cannot be read: {error}");
         let mirror = Arc::clone(self);
         self.tasks.spawn(async move {
-            if mirror.examine_and_set_aside(resource).await {
+            if mirror.examine_and_set_aside(resource).await.is_some() {
                 let _ = mirror.heal(&resource, Patience::prewarm(ATTEMPTS)).await;
             }
             lock(&mirror.suspects).remove(&resource);
         });
     }
 
-    /// Whether a file was bad and is out of sight now.
-    async fn examine_and_set_aside(&self, resource: Resource) -> bool {
+    /// Reads a file again. Where it is now, if it is bad and out of sight.
+    pub(crate) async fn examine_and_set_aside(&self, resource: Resource) -> Option<PathBuf> {
         let (store, limits) = (Arc::clone(&self.store), self.limits.clone());
         let examined = blocking(move || match examine(&store, &limits, &resource, true, whole) {
             Examined::Unreadable { why } => (why, store.quarantine_unreadable(&resource).ok().flatten()),
             Examined::Damaged { why, quarantine, .. } => (why, quarantine),
+            Examined::Unsure { why } => (why, None),
             Examined::Whole { .. } | Examined::Gone => (String::new(), None),
         });
-        let Ok((why, Some(to))) = examined.await else { return false };
+        let Ok((why, Some(to))) = examined.await else { return None };
         tracing::error!(%resource, quarantine = %to.display(), "set aside: {why}");
-        true
+        Some(to)
     }
 
     /// Brings a resource here again whose file was set aside. What cannot be had is a miss, so that
@@ -173,8 +190,11 @@ impl Mirror {
             return Ok(Healed::Here);
         }
         let (mirror, wanted) = (Arc::clone(self), *resource);
-        if let Some(twin) = blocking(move || mirror.copy_twin(&wanted)).await?? {
-            return Ok(Healed::Twin(twin));
+        match blocking(move || mirror.copy_twin(&wanted)).await? {
+            Ok(Some(twin)) => return Ok(Healed::Twin(twin)),
+            Ok(None) => {}
+            // On the same disk. The sources may still have it.
+            Err(error) => tracing::warn!(%resource, "the same content under another name is of no use: {error}"),
         }
         if self.is_derived(wanted).await? {
             self.refresh_view().await;

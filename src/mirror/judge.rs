@@ -91,6 +91,7 @@ pub fn verify_reader(
 ) -> Result<(TreeHash, Vec<HeldArtifact>), Damage> {
     let contents = hash(reader, limits).map_err(|error| match error {
         TreeError::Read(error) => Damage::Unreadable(error),
+        error @ TreeError::Limit { .. } => Damage::Limit(describe(&error)),
         error => Damage::Wrong(describe(&error)),
     })?;
     judge(resource, &contents).map_err(Damage::Wrong)?;
@@ -109,7 +110,7 @@ pub fn is_here(store: &Store, limits: &Limits, resource: &Resource) -> Result<bo
             store.remember(fact);
             Ok(true)
         }
-        Err(Damage::Wrong(why)) => {
+        Err(Damage::Wrong(why) | Damage::Limit(why)) => {
             tracing::warn!(%resource, "the file in the cache is set aside: {why}");
             store.quarantine(resource, open.stamp)?;
             Ok(false)
@@ -138,6 +139,9 @@ pub enum Damage {
     /// It is not what its name says.
     #[error("{0}")]
     Wrong(String),
+    /// It is more than the limits allow.
+    #[error("{0}")]
+    Limit(String),
 }
 
 /// An error with its causes, on one line.

@@ -94,8 +94,8 @@ pub struct Mirror {
     limits: Limits,
     memory: memory::Memory,
     flights: Arc<flights::Flights>,
-    fetches: Semaphore,
-    verifications: Semaphore,
+    fetches: Arc<Semaphore>,
+    verifications: Arc<Semaphore>,
     hot: quick_cache::sync::Cache<Resource, Bytes, Weight>,
     names: Arc<names::Names>,
     policy: Policy,
@@ -208,8 +208,8 @@ impl Mirror {
             limits: limits(&config.limits),
             bounds: config.mirror.clone(),
             flights: Arc::default(),
-            fetches: Semaphore::new(FETCHES),
-            verifications: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from)),
+            fetches: Arc::new(Semaphore::new(FETCHES)),
+            verifications: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
             hot,
             listings: Arc::default(),
             said: private::Said::default(),
@@ -301,6 +301,8 @@ impl Mirror {
         let before = match self.look_up(resource).await? {
             Lookup::Verified(open, _) => return Ok(Brought { bytes: open.stamp.size, was_here: true, from: None }),
             Lookup::Unverified(open) => Some(open.stamp),
+            // What nobody is asked for needs no room.
+            Lookup::Absent if self.sources.is_empty() => None,
             Lookup::Absent => {
                 self.ensure_room().await?;
                 None
@@ -309,7 +311,7 @@ impl Mirror {
         let landed = self.fly(resource, patience).landed().await?;
         // Passed on to whoever was streaming it, and not kept.
         if landed.from.is_some() && matches!(self.look_up(resource).await?, Lookup::Absent) {
-            self.ensure_room().await?;
+            return Err(Refusal::Low("the disk had no room to keep it".to_owned()));
         }
         // A file that only had to be verified was here; a damaged one was replaced.
         let was_here = before == Some(Stamp::of(&landed.file.metadata()?));

@@ -3,7 +3,7 @@
 
 use super::disk::Disk;
 use super::fetch::within;
-use super::flight::{Flight, HOLD_BACK, Landed};
+use super::flight::{Flight, HOLD_BACK, Landed, TRICKLE_AFTER};
 use super::judge::{describe, hash, held_artifacts, judge};
 use super::patience::Patience;
 use super::refusal::Refusal;
@@ -17,7 +17,7 @@ use crate::tree::{Contents, TreeError};
 use futures_util::stream::{self, StreamExt};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -72,7 +72,7 @@ impl Mirror {
         let staged = staged??;
         fault::point("flight.staged");
         let landed = match gather(answer).await {
-            Ok(body) if !flight.is_committed() => self.land_small(flight.resource, body, staged).await,
+            Ok(body) if !flight.is_committed() => self.land_small(flight, body, staged).await,
             Ok(_) => Err(of_another()),
             Err(answer) if !flight.begin(staged.file(), answer.length, 0) => Err(of_another()),
             Err(answer) => {
@@ -89,12 +89,15 @@ impl Mirror {
 
     /// A small body: no client may have any of it before it is verified and published, so all of
     /// that is one step.
-    async fn land_small(&self, resource: Resource, body: Vec<u8>, mut staged: Staged) -> Result<Landed, Failed> {
-        let size = body.len() as u64;
+    async fn land_small(&self, flight: &Flight, body: Vec<u8>, mut staged: Staged) -> Result<Landed, Failed> {
+        let (resource, size) = (flight.resource, body.len() as u64);
         self.counters.received.fetch_add(size, Ordering::Relaxed);
+        let (file, is_written) = (staged.file(), Arc::new(AtomicBool::new(false)));
+        let written = Arc::clone(&is_written);
         let (store, limits, disk) = (Arc::clone(&self.store), self.limits.clone(), Arc::clone(&self.disk));
         let landed = blocking(move || {
             staged.write_all(&body)?;
+            written.store(true, Ordering::Release);
             fault::point("flight.received");
             let contents = hash(body.as_slice(), &limits).map_err(|error| tree_fault(&error))?;
             judge(&resource, &contents).map_err(Fault::Content)?;
@@ -102,7 +105,19 @@ impl Mirror {
             publish_if_room(&store, &disk, staged, &resource, contents.strict, &artifacts)?;
             Ok::<_, Failed>((Landed { file, size, from: None }, artifacts))
         });
-        let (landed, artifacts) = landed.await??;
+        tokio::pin!(landed);
+        // A disk that takes long: who waits is given held bytes now and then, as of a large body.
+        let late = flight.started + TRICKLE_AFTER;
+        let done = match tokio::time::timeout_at(late, &mut landed).await {
+            Ok(done) => done,
+            Err(_late) => {
+                if is_written.load(Ordering::Acquire) {
+                    flight.begin(file, Some(size), size);
+                }
+                landed.await
+            }
+        };
+        let (landed, artifacts) = done.map_err(Failed::from).and_then(|done| done).inspect_err(|_| flight.abandon())?;
         self.names.learn_artifacts(&resource, &artifacts);
         Ok(landed)
     }

@@ -219,7 +219,7 @@ impl Mirror {
             match self.offer(from, registry, patience).await {
                 Ok(()) => _ = settled.insert(registry.uuid),
                 Err(refusal) => {
-                    let is_ours = matches!(refusal, Refusal::Full | Refusal::Store(_));
+                    let is_ours = matches!(refusal, Refusal::Full | Refusal::Low(_) | Refusal::Store(_));
                     let problem = RegistryProblem::new(from.source, Some(registry), &refusal);
                     problems.push(RegistryProblem { is_ours, ..problem });
                 }

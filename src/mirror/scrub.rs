@@ -207,14 +207,17 @@ impl Mirror {
             examine(&mirror.store, &mirror.limits, &resource, true, reader)
         });
         let Ok(examined) = examined.await else { return Some(ScrubEnd::Stopped) };
-        // What was cut says nothing about the file.
-        if self.resting.is_cancelled() {
+        // What was cut says nothing about the file; what was set aside must not be forgotten.
+        let was_cut = matches!(examined, Examined::Unreadable { .. } | Examined::Unsure { .. });
+        if was_cut && self.resting.is_cancelled() {
             return Some(ScrubEnd::Stopped);
         }
+        let mut is_out = false;
         let (bytes, damaged, unreadable) = match examined {
             Examined::Gone => return None,
             Examined::Whole { bytes } => (bytes, 0, 0),
             Examined::Damaged { bytes, why, quarantine } => {
+                is_out = quarantine.is_some();
                 let to = quarantine.map(|to| to.display().to_string()).unwrap_or_default();
                 tracing::error!(%resource, quarantine = to, "damaged in the cache: {why}");
                 (bytes, 1, 0)
@@ -227,15 +230,20 @@ impl Mirror {
                 }
                 let store = Arc::clone(&self.store);
                 let moved = blocking(move || store.quarantine_unreadable(&resource)).await;
-                if !matches!(moved, Ok(Ok(Some(_)))) {
+                is_out = matches!(moved, Ok(Ok(Some(_))));
+                if !is_out {
                     tracing::error!(%resource, "cannot be set aside");
                 }
                 (0, 0, 1)
             }
+            Examined::Unsure { why } => {
+                tracing::error!(%resource, "cannot be looked at: {why}");
+                (0, 0, 1)
+            }
         };
         *in_a_row = if unreadable == 0 { 0 } else { *in_a_row };
-        let bad = damaged + unreadable > 0;
-        let repaired = u64::from(bad && self.heal(&resource, Patience::prewarm(ATTEMPTS)).await.is_ok());
+        // What still has its name can neither be replaced nor be asked for outside.
+        let repaired = u64::from(is_out && self.heal(&resource, Patience::prewarm(ATTEMPTS)).await.is_ok());
         let mut status = lock(&self.scrub.status);
         let status = &mut *status;
         for (sum, new) in [
@@ -302,7 +310,10 @@ fn begin(store: &Store) -> Result<Option<Run>, StoreError> {
     let Some(lock) = store.try_lock_scrub()? else { return Ok(None) };
     let ScrubRecord { pass, after, last } = store.scrub_record()?;
     let all = Kind::ALL.into_iter().flat_map(|kind| store.resources(kind)).chain(store.derived_here());
-    let mut left = all.collect::<Result<Vec<_>, _>>()?;
+    let readable = |one: Result<Resource, StoreError>| {
+        one.inspect_err(|error| tracing::error!("the scrub passes over a folder that cannot be read: {error}")).ok()
+    };
+    let mut left: Vec<_> = all.filter_map(readable).collect();
     left.sort_unstable();
     left.dedup();
     let after = after.filter(|_| pass.is_some());

@@ -1,7 +1,7 @@
 //! Another configuration put into force while clients are served: a second mirror over the same cache
 //! directory takes the place of the first, and nobody notices.
 //!
-//! Both share what belongs to the process and not to a configuration: the flights, so that there is
+//! Both share what belongs to the process and not to a configuration: the flights and their places, so that there is
 //! still one for each resource whichever mirror is asked; the misses that are not written yet; the
 //! counters; whether the disk runs low; the names that were read. What is judged by the configuration (policy, view, sources, what
 //! failed lately) is each mirror's own.
@@ -26,6 +26,8 @@ impl Mirror {
         new.misses = Arc::clone(&self.misses);
         new.counters = Arc::clone(&self.counters);
         new.disk = Arc::clone(&self.disk);
+        new.fetches = Arc::clone(&self.fetches);
+        new.verifications = Arc::clone(&self.verifications);
         new.names = Arc::clone(&self.names);
         new.listings = Arc::clone(&self.listings);
         new.memory.inherit(&self.memory);

@@ -150,11 +150,14 @@ pub(super) async fn guard(app: &App, mut request: Request, next: Next) -> Respon
     };
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     if target == Target::Admin && !reads && !is_from_here(app, request.headers()) {
-        return Refused::OtherSite.response(target);
+        let mut response = Refused::OtherSite.response(target);
+        response.extensions_mut().insert(caller);
+        return response;
     }
     request.extensions_mut().insert(caller.clone());
     let mut response = next.run(request).await;
-    if !(is_free && response.status().is_success()) {
+    let is_kept = response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED;
+    if !(is_free && is_kept) {
         keep_private(response.headers_mut());
     }
     response.extensions_mut().insert(caller);

@@ -50,6 +50,7 @@ pub(super) fn routes() -> Router<App> {
 
 async fn reload(State(app): State<App>, caller: Caller) -> Response {
     tracing::info!(by = caller.label(), "asked to read the configuration again");
+    app.reload_tls().await;
     match app.reload().await {
         None => error(StatusCode::NOT_IMPLEMENTED, "this server has no configuration that it could read again"),
         Some(Ok(changed)) => Json(json!({ "changed": changed })).into_response(),

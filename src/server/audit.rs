@@ -176,7 +176,10 @@ impl Log {
         let Some(day) = entries.first().map(day_of) else { return Ok(()) };
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         if self.day != Some(day) {
-            self.remove_old(day)?;
+            // What cannot be removed must not keep a line from being written.
+            if let Err(error) = self.remove_old(day) {
+                tracing::warn!("old files of the audit log cannot be removed: {error}");
+            }
             self.day = Some(day);
         }
         let mut file =
@@ -218,7 +221,12 @@ impl Log {
             return Ok(());
         }
         for day in days.into_iter().filter(|day| i64::from(since(*day)) > i64::from(self.keep_days)) {
-            fs::remove_file(self.path_of(day))?;
+            match fs::remove_file(self.path_of(day)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!("an old file of the audit log cannot be removed: {error}");
+                }
+                _ => {}
+            }
         }
         Ok(())
     }

@@ -113,7 +113,7 @@ pub(super) async fn meta(State(app): State<App>, caller: Caller, headers: Header
     let mut sources = mirror.sources();
     let looked = sources.iter().filter_map(|(_, health)| health.last_listing).max();
     let updated = looked.or_else(|| registries.iter().filter_map(|registry| registry.published).max());
-    sources.retain(|(source, _)| is_full || source.rank() != Rank::Private);
+    sources.retain(|(source, _)| is_full || source.is_public());
     let sources = sources.into_iter().map(|(source, mut health)| {
         health.last_error = health.last_error.filter(|_| is_full);
         source_status(source, &health)
@@ -127,7 +127,7 @@ pub(super) async fn meta(State(app): State<App>, caller: Caller, headers: Header
         "registries_stepped_back": is_full.then_some(stepped_back),
         "disk": disk,
         "scrub": mirror.scrub_status(),
-        "configuration": configuration(&app),
+        "configuration": configuration(&app, is_full),
         // From here on what PkgServer says.
         "start_time": as_julia_writes(app.started()),
         "last_registry_update": updated.map(as_julia_writes),
@@ -144,13 +144,13 @@ pub(super) async fn meta(State(app): State<App>, caller: Caller, headers: Header
 }
 
 /// Which configuration is in force. `last_error` is that of the last attempt to read it again, null
-/// if that went well.
-fn configuration(app: &App) -> serde_json::Value {
+/// if that went well, or if who asks may not see all: it may name what is private.
+fn configuration(app: &App, is_full: bool) -> serde_json::Value {
     let reading = app.reading();
     json!({
-        "file": app.config().file,
+        "file": app.config().file.as_ref().filter(|_| is_full),
         "loaded": reading.loaded.unwrap_or_else(|| app.started()),
-        "last_error": reading.failed.as_ref().map(|(_, error)| error),
+        "last_error": reading.failed.as_ref().filter(|_| is_full).map(|(_, error)| error),
         "last_error_time": reading.failed.as_ref().map(|(time, _)| time),
     })
 }
@@ -167,10 +167,12 @@ pub(super) async fn none() -> Response {
 
 /// `/meta/parents`: the package servers that this one asks, by addresses without what may be secret in
 /// them.
-pub(super) async fn parents(State(app): State<App>) -> Response {
+pub(super) async fn parents(State(app): State<App>, caller: Caller) -> Response {
     let mirror = app.mirror();
-    let servers = mirror.sources().into_iter().filter(|(source, _)| source.rank() == Rank::Server);
-    let addresses: Vec<_> = servers.map(|(source, _)| source.name().to_owned()).collect();
+    let is_full = caller.sight(&app.config()).is_full();
+    let mut servers = mirror.sources();
+    servers.retain(|(source, _)| source.rank() == Rank::Server && (is_full || source.is_public()));
+    let addresses: Vec<_> = servers.into_iter().map(|(source, _)| source.name().to_owned()).collect();
     Json(addresses).into_response()
 }
 

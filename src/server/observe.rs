@@ -8,6 +8,7 @@
 use super::Peer;
 use super::access::Caller;
 use super::audit::Entry;
+use super::artifacts_toml;
 use super::metrics::target;
 use super::routes::App;
 use crate::mirror::{Found, Landed, Refusal};
@@ -22,6 +23,7 @@ use http::{Extensions, Method, StatusCode};
 use hyper::body::{Body as _, Frame, SizeHint};
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -114,7 +116,11 @@ struct Line {
     method: Method,
     path: String,
     client: Option<IpAddr>,
+    /// The name in the certificate that the client showed.
+    certificate: Option<Arc<str>>,
     julia: Option<String>,
+    /// What the path names.
+    resource: Option<Resource>,
 }
 
 impl Watch {
@@ -128,6 +134,8 @@ impl Watch {
                 method: request.method().clone(),
                 path: short(path, LONGEST_PATH),
                 client: client_address(&app, request),
+                certificate: request.extensions().get::<Peer>().and_then(|peer| peer.certificate_name.clone()),
+                resource: path.parse().ok().or_else(|| artifacts_toml::parse(path).map(|(tree, _)| Resource::Artifact { tree })),
                 julia: julia.map(|julia| short(julia, LONGEST_WORD)),
             })
         });
@@ -163,12 +171,15 @@ impl Watch {
             ms = (time.as_secs_f64() * 1e4).round() / 10.0,
             cache = self.answered.map(|answered| answered.how),
             client = line.client.map(tracing::field::display),
+            certificate = line.certificate.as_deref().map(|name| short(name, LONGEST_WORD)),
             julia = line.julia,
             token = self.token,
             id = %self.id,
             "request"
         );
-        if let (Some(audit), Some(Answered { resource, how })) = (self.app.audit(), self.answered) {
+        // What was refused before anything was looked up, or whose client left, was asked for too.
+        let asked = self.answered.or_else(|| Some(Answered { resource: line.resource?, how: "refused" }));
+        if let (Some(audit), Some(Answered { resource, how })) = (self.app.audit(), asked) {
             let (name, version) =
                 self.app.mirror().name(&resource).map_or((None, None), |name| (Some(name.name), name.version));
             audit.record(Entry {

@@ -14,7 +14,7 @@ use super::usage::Usage;
 use super::{StoreError, is_absent};
 use fs_err as fs;
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The layout that this version reads and writes.
 pub const FORMAT: &str = "1";
@@ -44,7 +44,13 @@ pub(super) fn ensure(root: &Path, state: &Path) -> Result<(), StoreError> {
 fn bring_to(root: &Path, state: &Path, current: u32, steps: &[Step]) -> Result<(), StoreError> {
     let found = match read(root, state)? {
         None => return write(state, current),
-        Some(found) if found == current => return Ok(()),
+        Some(found) if found == current => {
+            // What a power cut left.
+            for name in ["format", "made-by"] {
+                let _ = fs::remove_file(new_of(&state.join(name)));
+            }
+            return Ok(());
+        }
         Some(found) => found,
     };
     if found > current {
@@ -99,19 +105,27 @@ fn write(state: &Path, version: u32) -> Result<(), StoreError> {
     Ok(replace(&state.join("format"), &format!("{version}\n"))?)
 }
 
-/// There is no session yet to stage it in. Two processes may do so at one time, with the same text.
+/// There is no session yet to stage it in. Two processes may do so at one time, with the same text, so it
+/// does not matter whose file gets the name.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
-    let mut new = tempfile::Builder::new().prefix("new-").tempfile_in(file.parent().unwrap_or(file))?;
-    new.write_all(text.as_bytes())?;
-    new.as_file().sync_all()?;
-    new.persist(file)?;
+    let new = new_of(file);
+    let mut written = fs::File::create(&new)?;
+    written.write_all(text.as_bytes())?;
+    written.sync_all()?;
+    match fs::rename(&new, file) {
+        Err(error) if !(is_absent(&error) && file.exists()) => return Err(error),
+        _ => {}
+    }
     file.parent().map_or(Ok(()), sync_folder)
+}
+
+fn new_of(file: &Path) -> PathBuf {
+    file.with_extension("new")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
 
     struct Cache(tempfile::TempDir);
 

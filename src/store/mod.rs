@@ -91,6 +91,7 @@ use facts::Facts;
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 use publish::Publisher;
+use quarantine::Condemned;
 use stage::Session;
 use std::collections::BTreeSet;
 use std::io;
@@ -111,6 +112,7 @@ pub struct Store {
     publisher: Publisher,
     min_free: room::MinFree,
     census: Mutex<Option<Census>>,
+    condemned: Condemned,
     _usage: Usage,
 }
 
@@ -244,6 +246,7 @@ impl Store {
             publisher: Publisher::new(&root),
             min_free: room::MinFree::default(),
             census: Mutex::default(),
+            condemned: Condemned::default(),
             session,
             root,
             _usage: usage,
@@ -298,8 +301,8 @@ impl Store {
         let stamp = Stamp::of(&metadata);
         let open = OpenFile { file: file.into_file(), stamp };
         Ok(match self.facts.find(resource, stamp)? {
-            Some(fact) => Lookup::Verified(open, fact),
-            None => Lookup::Unverified(open),
+            Some(fact) if !self.condemned.has(resource, stamp) => Lookup::Verified(open, fact),
+            _ => Lookup::Unverified(open),
         })
     }
 

@@ -32,6 +32,8 @@ impl Outside {
         let staged = Self { part, to: to.to_owned(), file: Some(file.try_clone()?) };
         file.write_all(contents)?;
         file.sync_all()?;
+        // What is published after this one may say after a power cut that this was here.
+        sync_folder(folder_of(to))?;
         crate::fault::point("outside.staged");
         Ok(staged)
     }

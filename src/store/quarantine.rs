@@ -6,8 +6,10 @@
 use super::{Stamp, Store, StoreError, is_absent, publish};
 use crate::protocol::Resource;
 use fs_err as fs;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 const FOLDER: &str = ".airlock/quarantine";
@@ -16,7 +18,29 @@ const KEPT_FILES: usize = 1000;
 /// Most bytes that are kept, beside the file that came last.
 const KEPT_BYTES: u64 = 4 << 30;
 
+/// Files that were found damaged and could not be moved: whatever a fact says, they are to be verified
+/// before they are given to anybody.
+#[derive(Debug, Default)]
+pub(super) struct Condemned {
+    /// So that nobody waits for the list as long as it is empty.
+    any: AtomicBool,
+    files: Mutex<HashSet<(Resource, Stamp)>>,
+}
+
+impl Condemned {
+    pub(super) fn has(&self, resource: &Resource, stamp: Stamp) -> bool {
+        self.any.load(Ordering::Acquire)
+            && self.files.lock().unwrap_or_else(PoisonError::into_inner).contains(&(*resource, stamp))
+    }
+}
+
 impl Store {
+    /// Remembers that a file is damaged that cannot be moved.
+    pub fn condemn(&self, resource: Resource, stamp: Stamp) {
+        self.condemned.files.lock().unwrap_or_else(PoisonError::into_inner).insert((resource, stamp));
+        self.condemned.any.store(true, Ordering::Release);
+    }
+
     /// Takes a file that is not what its name says out of sight, and says where it went. `None` if
     /// the file that was found wrong is no longer there: what took its place, or goes on being
     /// written, may be good.

@@ -201,7 +201,7 @@ async fn metrics_have_pkgservers_names() {
     airlock.mirror.rescan().await;
     let metrics = airlock.get("/metrics").await.text().await.unwrap();
     for series in [
-        "pkgserver_http_request_duration_seconds_count{target=\"package\"} 1",
+        "pkgserver_http_request_duration_seconds_count{target=\"/package\"} 1",
         "pkgserver_cached_resource_files{resource_type=\"package\"} 1",
         "pkgserver_cached_resource_bytes{resource_type=\"package\"} ",
         "pkgserver_received_bytes_total ",

@@ -24,8 +24,6 @@ pub(crate) const SERVE: Scenario = Scenario {
         "generations.appended",
         "listing.staged",
         "listing.renamed",
-        "state.staged",
-        "state.renamed",
         "misses.appended",
     ],
 };
@@ -167,8 +165,6 @@ pub(crate) const ADOPT: Scenario = Scenario {
         "generations.appended",
         "listing.staged",
         "listing.renamed",
-        "state.staged",
-        "state.renamed",
         "activity.noted",
         "adopt.staged",
         "adopt.published",
@@ -354,8 +350,6 @@ pub(crate) const GC: Scenario = Scenario {
     code: 0,
     points: &[
         "facts.appended",
-        "state.staged",
-        "state.renamed",
         "activity.noted",
         "gc.planned",
         "gc.removed",
@@ -369,7 +363,7 @@ pub(crate) const VERIFY: Scenario = Scenario {
     start: Start::Damaged,
     args: &["verify"],
     code: 1,
-    points: &["facts.appended", "state.staged", "state.renamed", "quarantine.moved", "activity.noted"],
+    points: &["facts.appended", "quarantine.moved", "activity.noted"],
 };
 
 pub(crate) const REPAIR: Scenario = Scenario {
@@ -386,8 +380,9 @@ pub(crate) const REPAIR: Scenario = Scenario {
         "publish.renamed",
         "publish.done",
         "facts.appended",
-        "state.staged",
-        "state.renamed",
+        "ledger.appended",
+        "ledger.synced",
+        "generations.appended",
         "quarantine.moved",
         "activity.noted",
     ],

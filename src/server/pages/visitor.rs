@@ -11,7 +11,7 @@ use crate::server::access::Caller;
 use crate::server::meta::{RegistryStatus, misses_for, registry_status};
 use crate::server::routes::App;
 use crate::server::wishes::{Answer, asked_before, packages_for, sees_registry};
-use crate::source::{Rank, Source};
+use crate::source::Source;
 use crate::store::{Counted, Miss, RecordedWish, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,8 +91,10 @@ impl Visitor {
     pub(super) fn sources(&self) -> Vec<(&dyn Source, Health)> {
         let mut sources = self.mirror.sources();
         if !self.caller.sight(&self.config).is_full() {
-            sources.retain(|(source, _)| source.rank() != Rank::Private);
-            sources.iter_mut().for_each(|(_, health)| health.last_error = None);
+            sources.retain(|(source, _)| source.is_public());
+            for (_, health) in &mut sources {
+                health.last_error = None;
+            }
         }
         sources
     }
