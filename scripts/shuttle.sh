@@ -5,7 +5,7 @@
 # SCHEDULES are those of each scene (default 20000), SEED is by default another one each time, and
 # printed. Half are random, half PCT. A failure prints its schedule; to run that one again:
 #
-#   MODEL_SCENE=come-and-go MODEL_REPLAY=<schedule> scripts/shuttle.sh
+#   MODEL_SCENE=come-and-go MODEL_REPLAY='<all lines between the quotes>' scripts/shuttle.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

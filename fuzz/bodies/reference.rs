@@ -71,7 +71,7 @@ pub(crate) fn version_ranges(bytes: &[u8]) {
     // Not only neighbours: an order that is none shows between any two.
     for (low, left) in versions.iter().enumerate() {
         for (high, right) in versions.iter().enumerate().skip(low) {
-            assert!(left <= right && right >= left, "{left} and {right} at {low} and {high}");
+            assert!(left <= right, "{left} and {right} at {low} and {high}");
             assert_eq!(left.cmp(right), right.cmp(left).reverse());
             assert_eq!(left.cmp(right).is_eq(), left == right, "{left} and {right}");
         }

@@ -1,6 +1,5 @@
 //! What fuzzing found, and where it began, runs with every test: each file of `fuzz/corpus/`
 //! through the target of its folder.
-#![expect(clippy::unwrap_used, reason = "a test's helpers may panic as the test may")]
 
 #[path = "../../fuzz/bodies/mod.rs"]
 mod bodies;

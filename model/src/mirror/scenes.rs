@@ -3,6 +3,8 @@
 //! Tasks wait for each other only through the code under test, and the clock moves only a few
 //! times: whoever still waits at the end waits for ever, and shuttle calls that a deadlock.
 
+#![expect(clippy::disallowed_methods, reason = "a tool for developers has no configuration to read")]
+
 use super::flight::TRICKLE_AFTER;
 use super::flying::{Got, Want, World, any_answer};
 use super::lock;
