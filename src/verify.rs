@@ -151,7 +151,9 @@ fn note(resource: Resource, examined: Examined, report: &Mutex<Report>, progress
     let bytes = match examined {
         // It has gone meanwhile.
         Examined::Gone => return,
-        Examined::Unreadable { why: problem } | Examined::Unsure { why: problem } => return report.unreadable.push(Unreadable { resource, problem }),
+        Examined::Unreadable { why: problem } | Examined::Unsure { why: problem } => {
+            return report.unreadable.push(Unreadable { resource, problem });
+        }
         Examined::Whole { bytes } => bytes,
         Examined::Damaged { bytes, why: problem, quarantine } => {
             report.damaged.push(Damaged { resource, problem, quarantine });

@@ -97,7 +97,9 @@ pub fn examine<R: Read + Send>(
                 }
                 return Examined::Whole { bytes: stamp.size };
             }
-            Err(Damage::Unreadable(error)) if is_of_disk(&error) => return Examined::Unreadable { why: error.to_string() },
+            Err(Damage::Unreadable(error)) if is_of_disk(&error) => {
+                return Examined::Unreadable { why: error.to_string() };
+            }
             Err(Damage::Unreadable(error)) => return Examined::Unsure { why: error.to_string() },
             // It was within the limits when it was verified.
             Err(Damage::Limit(why)) if known => return Examined::Unsure { why },

@@ -7,8 +7,8 @@
 
 use super::Peer;
 use super::access::Caller;
-use super::audit::Entry;
 use super::artifacts_toml;
+use super::audit::Entry;
 use super::metrics::target;
 use super::routes::App;
 use crate::mirror::{Found, Landed, Refusal};
@@ -135,7 +135,10 @@ impl Watch {
                 path: short(path, LONGEST_PATH),
                 client: client_address(&app, request),
                 certificate: request.extensions().get::<Peer>().and_then(|peer| peer.certificate_name.clone()),
-                resource: path.parse().ok().or_else(|| artifacts_toml::parse(path).map(|(tree, _)| Resource::Artifact { tree })),
+                resource: path
+                    .parse()
+                    .ok()
+                    .or_else(|| artifacts_toml::parse(path).map(|(tree, _)| Resource::Artifact { tree })),
                 julia: julia.map(|julia| short(julia, LONGEST_WORD)),
             })
         });

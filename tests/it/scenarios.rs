@@ -348,14 +348,7 @@ pub(crate) const GC: Scenario = Scenario {
     start: Start::Inside,
     args: &["gc", "--yes", DEMO],
     code: 0,
-    points: &[
-        "facts.appended",
-        "activity.noted",
-        "gc.planned",
-        "gc.removed",
-        "gc.emptied",
-        "gc.done",
-    ],
+    points: &["facts.appended", "activity.noted", "gc.planned", "gc.removed", "gc.emptied", "gc.done"],
 };
 
 pub(crate) const VERIFY: Scenario = Scenario {
