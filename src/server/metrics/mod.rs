@@ -70,7 +70,8 @@ impl Metrics {
         }
     }
 
-    /// An id that no other request has. It tells nothing, for it goes to others too.
+    /// An id that no other request has. Who has two of them can tell how many requests were between; nothing
+    /// else is in it.
     pub(super) fn new_id(&self) -> RequestId {
         // SplitMix64: every number once, in an order that looks like chance.
         let mut number = self.next_id.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
