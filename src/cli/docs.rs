@@ -4,13 +4,12 @@ use super::args::Args;
 use crate::config::Settings;
 use clap::{Arg, Command, CommandFactory as _};
 
-const DOCUMENTS: [(&str, &str); 7] = [
+const DOCUMENTS: [(&str, &str); 6] = [
     ("README.md", include_str!("../../README.md")),
     ("docs/air-gap.md", include_str!("../../docs/air-gap.md")),
     ("docs/sources.md", include_str!("../../docs/sources.md")),
     ("docs/policy.md", include_str!("../../docs/policy.md")),
     ("docs/operations.md", include_str!("../../docs/operations.md")),
-    ("docs/monitoring.md", include_str!("../../docs/monitoring.md")),
     ("docs/security.md", include_str!("../../docs/security.md")),
 ];
 
