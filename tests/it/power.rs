@@ -50,7 +50,7 @@ impl<'b> Bench<'b> {
 
     /// The power is back: all that was promised is there, and the next run ends well.
     async fn check(&self, cut: &Disk, how: Cut, ran: &Ran, expected: &Look, when: &str) {
-        let when = format!("{when}, {how:?}");
+        let (when, is_random) = (format!("{when}, {how:?}"), matches!(how, Cut::Random(_)));
         let disk = cut.after(how);
         let there = self.look(&disk.copy(), &when);
         for resource in &ran.got {
@@ -61,6 +61,11 @@ impl<'b> Bench<'b> {
         }
         let again = self.run(&disk, &[]).await.unwrap();
         assert!(self.scenario.may_end_again(&again), "{when}, then: {}", again.said);
+        // On a disk that tears a rename apart a public key may be left alone. It is refused, and removed by
+        // hand: somebody may have put its secret one away.
+        if is_random && again.said.contains("us.pub is there already") {
+            return;
+        }
         self.scenario.assert_same(&self.look(&disk.after(Cut::Strict), &when), expected, &format!("{when}, then"));
     }
 }
