@@ -101,6 +101,8 @@ async fn a_rule_of_the_policy_holds_and_is_lifted_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_view_is_there_when_it_is_said_to_be() {
     let mut served = Served::start(Scene::new().await, "", &[]).await;
+    // The last to be published; before that, what a client gets may change by itself.
+    while served.get("/registries.conservative").await.status() != 200 {}
     let full = served.get("/registries").await.text().await.unwrap();
     for view in ["available", "full", "available"] {
         served.reload(&format!("[view]\nshow = '{view}'\n")).await;

@@ -2,7 +2,7 @@
 
 use super::Samples;
 use crate::flights::big_site;
-use crate::support::{Airlock, Scene};
+use crate::support::{Airlock, LONG, Scene, client};
 use airlock::protocol::{Kind, Resource, TreeHash};
 use airlock::sample::Body;
 use fs_err as fs;
@@ -40,8 +40,11 @@ async fn who_fetched_what_is_written_down() {
     for _ in 0..9 {
         scene.upstream.fail(&large.to_string(), airlock::sample::Fault::Status(500, None));
     }
-    let cut = airlock.request(Method::GET, &large.to_string(), &id("cut")).await.bytes().await;
-    assert!(cut.is_err());
+    let cut = client().get(airlock.url(&large.to_string())).header("x-request-id", "cut").send();
+    // The connection may be closed before the head is out.
+    if let Ok(cut) = tokio::time::timeout(LONG, cut).await.unwrap() {
+        assert!(cut.bytes().await.is_err());
+    }
     for path in ["/", "/meta", "/metrics", "/registries", "/nothing"] {
         airlock.request(Method::GET, path, &id("other")).await;
     }
