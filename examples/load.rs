@@ -54,7 +54,10 @@ impl Server {
         let cache = folder.path().join("cache");
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let file = folder.path().join("airlock.toml");
-        fs_err::write(&file, "log-level = 'error'\n[mirror]\ncooldown = '1s'\nrescan-interval = '5s'\n")?;
+        fs_err::write(
+            &file,
+            "log-level = 'error'\n[server]\nmax-connections-per-client = 0\n[mirror]\ncooldown = '1s'\nrescan-interval = '5s'\n",
+        )?;
         let log = fs_err::File::create(folder.path().join("log"))?.into_parts().0;
         let child = Command::new(airlock)
             .args(["serve", "--upstream", upstream, "--listen", &format!("127.0.0.1:{port}")])

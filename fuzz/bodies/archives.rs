@@ -116,7 +116,8 @@ impl Iterator for Entries<'_> {
         };
         let node = match kind % 8 {
             0 => Node::Directory(BTreeMap::new()),
-            1 => Node::Link(content().into_iter().map(|byte| b"abc./"[usize::from(byte % 5)]).collect()),
+            // What a header has room for.
+            1 => Node::Link(content().into_iter().take(100).map(|byte| b"abc./"[usize::from(byte % 5)]).collect()),
             2 | 3 => Node::File(content(), true),
             _ => Node::File(content(), false),
         };
