@@ -72,16 +72,21 @@ async fn sha256(app: &App, artifact: Resource, ask: &Ask) -> Result<String, Refu
     Ok(hex)
 }
 
-/// Where clients reach this server: as configured, else as this client did.
+/// Where clients reach this server, the prefix included: as configured, else as this client did.
 pub(super) fn base_url(app: &App, headers: &HeaderMap) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let plain = |host: &&str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-[]".contains(&byte));
     let scheme = if app.tls().is_some() { "https" } else { "http" };
     let config = app.config();
-    match (&config.server.url, host.filter(plain)) {
+    let site = match (&config.server.url, host.filter(plain)) {
         (Some(url), _) => url.clone(),
         (None, Some(host)) => format!("{scheme}://{host}"),
         (None, None) => format!("{scheme}://{}", config.listen),
+    };
+    match &config.server.prefix {
+        // Somebody may have written it there already.
+        Some(prefix) if !site.ends_with(prefix.as_str()) => site + prefix,
+        _ => site,
     }
 }
 

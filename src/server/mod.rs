@@ -35,7 +35,7 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// Pause after a failed accept: running out of file descriptors must not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -47,6 +47,7 @@ pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = (
         return tracing::error!("not serving: {error}");
     }
     let (router, graceful, closing) = (router(&app), GracefulShutdown::new(), CancellationToken::new());
+    let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
     let _watching = AbortOnDropHandle::new(tokio::spawn(tls::watch(app.clone())));
     let mut stop = pin!(stop);
     loop {
@@ -59,7 +60,8 @@ pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = (
             Ok((stream, address)) => match app.admission().admit(address.ip(), &app.config().server) {
                 Some(place) => {
                     let held = (place, graceful.watcher(), closing.clone());
-                    tokio::spawn(connection::serve(stream, address, (app.clone(), router.clone()), held));
+                    let served = connection::serve(stream, address, (app.clone(), router.clone()), held);
+                    connections.spawn(cut.clone().run_until_cancelled_owned(served));
                 }
                 None => admission::turn_away(stream, app.tls().is_some()),
             },
@@ -79,6 +81,10 @@ pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = (
         () = tokio::time::sleep(bound) => false,
         () = hurry => false,
     };
+    // What was sent of a download is written down when it ends.
+    cut.cancel();
+    connections.close();
+    connections.wait().await;
     if let Some(audit) = app.audit() {
         audit.flush().await;
     }

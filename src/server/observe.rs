@@ -205,6 +205,10 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        if self.status.is_none() && std::thread::panicking() {
+            // What the connection makes of it.
+            self.status = Some(StatusCode::INTERNAL_SERVER_ERROR);
+        }
         let (metrics, time) = (self.app.metrics(), self.begun.elapsed());
         metrics.took(self.target, time);
         if let Some(status) = self.status {
@@ -286,6 +290,28 @@ fn short(text: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Settings};
+    use crate::mirror::Mirror;
+    use crate::store::Store;
+    use futures_util::FutureExt as _;
+    use hyper::service::Service as _;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_counts_as_what_its_client_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { offline: Some(true), ..Settings::default() };
+        let config = Config::new(settings, Settings::default()).unwrap();
+        let mirror = Mirror::new(Arc::new(Store::open(folder.path()).unwrap()), Vec::new(), &config);
+        let app = App::new(Arc::new(mirror), config);
+        let router = axum::Router::new()
+            .route("/", axum::routing::get(async || -> &'static str { panic!("a bug") }))
+            .layer(axum::middleware::from_fn_with_state(app.clone(), observe));
+        let service = hyper_util::service::TowerToHyperService::new(router);
+        let answer = service.call(Request::new(Body::empty()));
+        assert!(std::panic::AssertUnwindSafe(answer).catch_unwind().await.is_err());
+        assert_eq!(app.metrics().by_class(), [0, 0, 0, 0, 1]);
+        assert_eq!(app.metrics().in_progress.load(Ordering::Relaxed), 0);
+    }
 
     #[test]
     fn of_forwarded_addresses_only_what_trusted_proxies_wrote_counts() {

@@ -223,6 +223,8 @@ async fn a_proxy_that_keeps_its_prefix_is_served_too() {
     }
     assert_eq!(airlock.get("/julia/pkg/health").await.status(), 200);
     assert_eq!(airlock.get("/julia/pkg/artifact/x").await.status(), 404);
+    // What is handed out leads back through that proxy.
+    assert_eq!(json(&airlock, "/julia/pkg/meta").await["pkgserver_url"], airlock.url("/julia/pkg"));
 }
 
 async fn json(airlock: &Airlock, path: &str) -> serde_json::Value {

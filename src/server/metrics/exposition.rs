@@ -96,7 +96,7 @@ impl Scrape {
         let help = "Total number of bytes transmitted to clients";
         out.one(Counter, "pkgserver_transmitted_bytes_total", help, get(&metrics.transmitted))?;
         let help = "Answers by the class of their status";
-        let responses = CLASSES.into_iter().zip(metrics.responses.iter().map(get));
+        let responses = CLASSES.into_iter().zip(metrics.by_class());
         out.each(Counter, "airlock_http_responses_total", help, "class", responses)?;
         let admission = self.app.admission();
         out.one(Gauge, "airlock_http_connections", "Connections that are open", admission.open() as u64)?;

@@ -70,6 +70,11 @@ impl Metrics {
         }
     }
 
+    /// How many answers had a status of each class.
+    pub(super) fn by_class(&self) -> [u64; CLASSES.len()] {
+        self.responses.each_ref().map(|responses| responses.load(Ordering::Relaxed))
+    }
+
     /// An id that no other request has. Who has two of them can tell how many requests were between; nothing
     /// else is in it.
     pub(super) fn new_id(&self) -> RequestId {

@@ -106,7 +106,7 @@ async fn gather(visitor: &Visitor, base: String, asked: Option<String>) -> Resul
     Ok(Overview {
         shell: Shell::new("Julia package mirror", Place::Overview),
         mode: if visitor.is_offline() { "offline" } else { "online" },
-        url: base + visitor.config().server.prefix.as_deref().unwrap_or_default(),
+        url: base,
         query: String::new(),
         ask: String::new(),
         asked: asked.map(|it| AskedRow { wish: it.wish.to_string(), recorded: it.recorded, says: it.says }),

@@ -4,7 +4,7 @@ use super::Samples;
 use crate::flights::big_site;
 use crate::support::{Airlock, LONG, Scene, client};
 use airlock::protocol::{Kind, Resource, TreeHash};
-use airlock::sample::Body;
+use airlock::sample::{Body, Gate};
 use fs_err as fs;
 use reqwest::Method;
 use serde_json::Value;
@@ -77,6 +77,22 @@ async fn who_fetched_what_is_written_down() {
     }
     assert_eq!(lines[0]["resource"], package.to_string());
     assert_eq!((&lines[0]["name"], &lines[0]["version"]), (&"Pebble".into(), &"1.0.0".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_that_the_end_of_the_server_cuts_is_written_down() {
+    let (sample, large) = big_site(1 << 20);
+    let scene = Scene::with(sample).await;
+    let gate = Gate::new();
+    scene.upstream.fail(&large.to_string(), Body::gated(500_000, &gate));
+    let airlock = Airlock::quiet(&scene.configured(&format!("{ON}[server]\nshutdown-timeout = '0s'\n"))).await;
+    let mut response = airlock.get(&large.to_string()).await;
+    response.chunk().await.unwrap().unwrap();
+    airlock.stop().await;
+    while let Ok(Some(_)) = response.chunk().await {}
+    let lines = lines(&scene.cache().join(".airlock/audit"));
+    let short: Vec<_> = lines.iter().map(|line| (&line["resource"], &line["status"], &line["whole"])).collect();
+    assert_eq!(short, [(&large.to_string().into(), &200.into(), &false.into())]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
