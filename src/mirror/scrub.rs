@@ -41,12 +41,12 @@ const ATTEMPTS: u32 = 2;
 #[derive(Debug)]
 pub(super) struct Scrub {
     settings: config::Scrub,
-    status: Mutex<ScrubStatus>,
+    status: Arc<Mutex<ScrubStatus>>,
     /// When the next byte may be read.
     next: Mutex<Option<Instant>>,
 }
 
-/// What the scrub of this mirror has done. Counts are since the mirror was opened, so they only grow.
+/// What the scrub of this process has done. Counts are since it began, so they only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ScrubStatus {
     /// Whether one is configured.
@@ -85,7 +85,13 @@ pub enum ScrubEnd {
 impl Scrub {
     pub(super) fn new(settings: config::Scrub) -> Self {
         let status = ScrubStatus { enabled: settings.every.is_some(), ..ScrubStatus::default() };
-        Self { settings, status: Mutex::new(status), next: Mutex::default() }
+        Self { settings, status: Arc::new(Mutex::new(status)), next: Mutex::default() }
+    }
+
+    /// Goes on where that of the mirror before is.
+    pub(super) fn inherit(&mut self, before: &Self) {
+        self.status = Arc::clone(&before.status);
+        lock(&self.status).enabled = self.settings.every.is_some();
     }
 }
 

@@ -3,13 +3,13 @@
 //!
 //! Both share what belongs to the process and not to a configuration: the flights and their places, so that there is
 //! still one for each resource whichever mirror is asked; the misses that are not written yet; the
-//! counters; whether the disk runs low; the names that were read. What is judged by the configuration (policy, view, sources, what
-//! failed lately) is each mirror's own.
+//! counters; whether the disk runs low; the names that were read; what the scrub has done. What is judged
+//! by the configuration (policy, view, sources, what failed lately) is each mirror's own.
 
-use super::{Mirror, blocking};
+use super::{Mirror, blocking, lock};
 use crate::config::Config;
 use crate::source::Source;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How often a mirror that was replaced is asked whether somebody still uses it.
@@ -31,6 +31,9 @@ impl Mirror {
         new.names = Arc::clone(&self.names);
         new.listings = Arc::clone(&self.listings);
         new.memory.inherit(&self.memory);
+        new.scrub.inherit(&self.scrub);
+        new.summary.inherit(&self.summary);
+        new.stepped_back = Mutex::new(lock(&self.stepped_back).clone());
         let new = Arc::new(new);
         self.resting.cancel();
         new.prepare().await;

@@ -46,6 +46,13 @@ impl<T> Remembered<T> {
     }
 }
 
+impl Summary {
+    /// What another mirror over the same cache has summed up, until this one does.
+    pub(super) fn inherit(&self, before: &Self) {
+        *lock(&self.open) = *lock(&before.open);
+    }
+}
+
 /// The ledger of misses in short.
 #[derive(Clone, Debug, Default)]
 pub struct MissSummary {
