@@ -414,3 +414,33 @@ async fn a_real_client_inside_instantiates_from_a_repository_that_was_made_of_th
     let output = tokio::time::timeout(LONG * 5, pkg.output()).await.unwrap().unwrap();
     assert!(text(&output).contains("OWN: 1"), "{}", text(&output));
 }
+
+#[tokio::test]
+async fn verify_sets_a_damaged_git_bundle_aside_and_repair_says_what_brings_it_back() {
+    let outside = Outside::new().await;
+    outside.manifest(URL, &outside.tree());
+    outside.prewarm(&["--git"]).await;
+    let verify = async |arguments: &[&str]| {
+        let output = outside.run(&[&["verify", "--json"], arguments].concat()).await;
+        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).unwrap(), said(&output).1)
+    };
+    let (code, report, _) = verify(&["git"]).await;
+    assert_eq!((code, &report["checked"]), (Some(0), &1.into()), "{report}");
+    let mut bytes = fs::read(outside.bundle()).unwrap();
+    let middle = bytes.len() - 40;
+    bytes[middle] ^= 1;
+    fs::write(outside.bundle(), &bytes).unwrap();
+    let (code, report, _) = verify(&["--dry-run"]).await;
+    assert_eq!((code, &report["repositories"][0]["quarantine"]), (Some(1), &Value::Null), "{report}");
+    let (code, report, _) = verify(&["registry"]).await;
+    assert_eq!((code, &report["repositories"]), (Some(0), &Value::Array(Vec::new())), "it is not of that part");
+    let upstream = outside.scene.upstream.url();
+    let output = outside.run(&["verify", "--repair", "--upstream", &upstream]).await;
+    let (code, text) = said(&output);
+    assert!(code == Some(1) && text.contains("airlock prewarm --git MANIFEST"), "{text}");
+    assert!(stdout(&output).contains(&format!("damaged: {FILE}: ")), "{}", stdout(&output));
+    assert!(!outside.bundle().exists());
+    let quarantined = fs::read_dir(outside.path("cache/.airlock/quarantine")).unwrap().count();
+    assert_eq!((quarantined, verify(&[]).await.0), (1, Some(0)));
+    assert_eq!(outside.prewarm(&["--git"]).await.1["repositories"][0]["status"], "fetched");
+}
