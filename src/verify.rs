@@ -51,6 +51,8 @@ pub struct Unreadable {
 pub struct BadRepository {
     /// Its name.
     pub file: RepositoryFile,
+    /// Whether it is damaged; else it could not be looked into, for which a full disk is enough.
+    pub damaged: bool,
     /// What is wrong with it, or what the system said.
     pub problem: String,
     /// Where it is now; `None` if it is where it was.
@@ -123,7 +125,7 @@ fn check_repository(
     report: &mut Report,
 ) -> Result<(), StoreError> {
     let scratch = store.scratch()?;
-    let (problem, is_damaged) = match trees_in(&store.repository_path(&file), scratch.path(), &BTreeSet::new()) {
+    let (problem, damaged) = match trees_in(&store.repository_path(&file), scratch.path(), &BTreeSet::new()) {
         Ok(_) => (None, false),
         Err(BundleError::Unusable(why)) => (Some(why), true),
         Err(BundleError::Io(error)) => (Some(error.to_string()), false),
@@ -131,8 +133,8 @@ fn check_repository(
     report.checked += 1;
     report.bytes += stamp.size;
     if let Some(problem) = problem {
-        let quarantine = if is_damaged && moves { store.quarantine_repository(&file, stamp)? } else { None };
-        report.repositories.push(BadRepository { file, problem, quarantine });
+        let quarantine = if damaged && moves { store.quarantine_repository(&file, stamp)? } else { None };
+        report.repositories.push(BadRepository { file, damaged, problem, quarantine });
     }
     Ok(())
 }

@@ -181,7 +181,7 @@ const fn outcome(is_whole: bool) -> Outcome {
 }
 
 fn summary(found: &Report) -> String {
-    let bad = (found.damaged.len() + found.repositories.len()) as u64;
+    let bad = (found.damaged.len() + found.repositories.iter().filter(|bad| bad.damaged).count()) as u64;
     let good = found.checked - bad;
     format!("{} files checked, {}: {good} good, {bad} damaged", found.checked, bytes(found.bytes))
 }
@@ -203,7 +203,8 @@ fn repositories(found: &Report) -> String {
     let mut text = String::new();
     for bad in &found.repositories {
         let place = bad.quarantine.as_ref().map_or("still in place".into(), |to| format!("moved to {}", to.display()));
-        let _ = writeln!(text, "damaged: {}: {} ({place})", bad.file, printable(&bad.problem));
+        let what = if bad.damaged { "damaged" } else { "unreadable" };
+        let _ = writeln!(text, "{what}: {}: {} ({place})", bad.file, printable(&bad.problem));
     }
     text
 }
