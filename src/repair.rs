@@ -116,7 +116,10 @@ pub async fn repair(
         Ok::<_, StoreError>((repairs, store.stepped_back()?))
     })
     .await??;
-    let whole = repairs.iter().all(|repair| repair.status == RepairStatus::Repaired) && stepped_back.is_empty();
+    // No source is asked for a git bundle: which repository and which trees, only a manifest says.
+    let whole = repairs.iter().all(|repair| repair.status == RepairStatus::Repaired)
+        && stepped_back.is_empty()
+        && found.repositories.is_empty();
     Ok(RepairReport { found, repairs, stepped_back, offline: mirror.is_offline(), dry_run, whole })
 }
 

@@ -1,10 +1,11 @@
 //! Making the request: what this side has, lacks and wishes for, gathered into the one small file
 //! that goes out.
 
+use crate::closure::look_into_repository;
 use crate::config::Config;
 use crate::exchange::{Damaged, Missed, REQUEST_FORMAT, Received, Request, RequestError};
 use crate::mirror::{Mirror, limits};
-use crate::protocol::{Flavor, Kind, Resource, Uuid};
+use crate::protocol::{Flavor, Kind, RepositoryFile, Resource, TreeHash, Uuid};
 use crate::store::{Outside, ReceivedBundle, Store, StoreError, gaps};
 use crate::verify::{self, verify_new};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,6 +63,7 @@ pub fn gather(
         julia: store.julia_versions()?.iter().map(ToString::to_string).collect(),
         registries: registries(store)?,
         inventory,
+        repositories: repositories(store, jobs.is_some())?,
         misses: misses.map(|miss| Missed::new(miss.resource, miss.name, miss.version, miss.count)).collect(),
         wishes: mirror.open_wishes(usize::MAX)?.into_iter().map(|open| open.wish).collect(),
         damaged: damaged(store)?,
@@ -87,6 +89,22 @@ fn inventory(store: &Store) -> Result<(BTreeSet<Resource>, usize), StoreError> {
         }
     }
     Ok((inventory, others))
+}
+
+/// The git bundles that are here, with the trees that are known to be in them. What nobody looked
+/// into is verified now, or else left out; what is damaged is left out.
+fn repositories(store: &Store, verifies: bool) -> Result<BTreeMap<RepositoryFile, BTreeSet<TreeHash>>, StoreError> {
+    let mut repositories = BTreeMap::new();
+    for (file, stamp) in store.repositories()? {
+        if verifies && let Err(damage) = look_into_repository(store, &file, stamp, &BTreeSet::new())? {
+            tracing::warn!(%file, "a git bundle cannot be used: {damage}");
+        }
+        let finding = store.repository_finding(&file, stamp)?;
+        if !finding.trees.is_empty() || !finding.without.is_empty() {
+            repositories.insert(file, finding.trees);
+        }
+    }
+    Ok(repositories)
 }
 
 /// Whether anybody outside can have a resource. A registry that was never published here was derived

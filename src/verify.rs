@@ -1,10 +1,13 @@
-//! Hashing the whole cache again: what is damaged is taken out of sight and reported.
+//! Hashing the whole cache again, and looking into its git bundles: what is damaged is taken out of
+//! sight and reported.
 
+use crate::git::{BundleError, trees_in};
 use crate::mirror::{Examined, examine, whole};
-use crate::protocol::{Kind, Resource};
-use crate::store::{Store, StoreError};
+use crate::protocol::{Kind, RepositoryFile, Resource};
+use crate::store::{Stamp, Store, StoreError};
 use crate::tree::Limits;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,6 +22,8 @@ pub struct Report {
     pub damaged: Vec<Damaged>,
     /// Files that could not be read; they are where they were.
     pub unreadable: Vec<Unreadable>,
+    /// Git bundles of repositories that git cannot use, or that could not be looked into.
+    pub repositories: Vec<BadRepository>,
 }
 
 /// A damaged file.
@@ -41,10 +46,23 @@ pub struct Unreadable {
     pub problem: String,
 }
 
+/// A git bundle that is no good.
+#[derive(Debug, Serialize)]
+pub struct BadRepository {
+    /// Its name.
+    pub file: RepositoryFile,
+    /// Whether it is damaged; else it could not be looked into, for which a full disk is enough.
+    pub damaged: bool,
+    /// What is wrong with it, or what the system said.
+    pub problem: String,
+    /// Where it is now; `None` if it is where it was.
+    pub quarantine: Option<PathBuf>,
+}
+
 impl Report {
     /// Whether every file is what its name says.
     pub fn is_clean(&self) -> bool {
-        self.damaged.is_empty() && self.unreadable.is_empty()
+        self.damaged.is_empty() && self.unreadable.is_empty() && self.repositories.is_empty()
     }
 }
 
@@ -60,7 +78,10 @@ pub struct Scope {
 impl Scope {
     /// Whether a resource is of it.
     pub fn has(&self, resource: &Resource) -> bool {
-        let path = resource.relative_path();
+        self.has_path(&resource.relative_path())
+    }
+
+    fn has_path(&self, path: &str) -> bool {
         let is_below =
             |part: &String| path.strip_prefix(part.as_str()).is_some_and(|it| it.is_empty() || it.starts_with('/'));
         self.parts.is_empty() || self.parts.iter().any(is_below)
@@ -86,7 +107,36 @@ pub fn verify_scope(
     progress: &(impl Fn(&Resource, u64) + Sync),
 ) -> Result<Report, StoreError> {
     let all = all(store).filter(|it| !matches!(it, Ok(resource) if !scope.has(resource)));
-    check_all(store, limits, (jobs, scope.moves), all, progress)
+    let mut report = check_all(store, limits, (jobs, scope.moves), all, progress)?;
+    for (file, stamp) in store.repositories()? {
+        if scope.has_path(file.relative_path()) {
+            check_repository(store, file, stamp, scope.moves, &mut report)?;
+        }
+    }
+    Ok(report)
+}
+
+/// Checks every object of a git bundle. No tree says what must be in it: that is for `check`.
+fn check_repository(
+    store: &Store,
+    file: RepositoryFile,
+    stamp: Stamp,
+    moves: bool,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let scratch = store.scratch()?;
+    let (problem, damaged) = match trees_in(&store.repository_path(&file), scratch.path(), &BTreeSet::new()) {
+        Ok(_) => (None, false),
+        Err(BundleError::Unusable(why)) => (Some(why), true),
+        Err(BundleError::Io(error)) => (Some(error.to_string()), false),
+    };
+    report.checked += 1;
+    report.bytes += stamp.size;
+    if let Some(problem) = problem {
+        let quarantine = if damaged && moves { store.quarantine_repository(&file, stamp)? } else { None };
+        report.repositories.push(BadRepository { file, damaged, problem, quarantine });
+    }
+    Ok(())
 }
 
 /// Everything that a pass looks at: what is here, and the registries that were derived from it.

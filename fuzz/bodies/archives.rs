@@ -61,9 +61,9 @@ pub(crate) fn bundle(bytes: &[u8]) {
     }
     for volume in [bytes, &with_checksums(bytes)] {
         let Ok(layout) = Layout::read(volume, volume.len() as u64) else { continue };
-        for (entry, offset) in layout.entries() {
+        for (item, offset) in layout.items() {
             let Some(offset) = offset else { continue };
-            let mut body = vec![0; usize::try_from(entry.size).expect("it is in the file")];
+            let mut body = vec![0; usize::try_from(item.size()).expect("it is in the file")];
             volume.read_exact_at(&mut body, offset).expect("it is in the file");
         }
     }

@@ -1,9 +1,9 @@
 //! What the index says about a resource besides its bytes: names, versions, repositories, and what
 //! it replaces.
 
-use super::hash::Hashed;
+use super::hash::{Hashed, HashedRepository};
 use super::select::Chosen;
-use crate::exchange::{Entry, Replaced, Request};
+use crate::exchange::{Entry, Replaced, RepositoryEntry, Request};
 use crate::julia::{PackageToml, Version};
 use crate::mirror::Mirror;
 use crate::protocol::{Kind, Resource, Uuid};
@@ -42,6 +42,23 @@ pub(super) fn entries(mirror: &Mirror, chosen: &Chosen, request: Option<&Request
         (a.resource.kind(), &a.name, &a.version, a.resource).cmp(&(b.resource.kind(), &b.name, &b.version, b.resource))
     });
     entries
+}
+
+/// Those of git bundles, likewise.
+pub(super) fn repository_entries(chosen: &Chosen, hashed: &[HashedRepository]) -> Vec<RepositoryEntry> {
+    let entry = |it: &HashedRepository| {
+        let candidate = chosen.repositories.get(&it.file).cloned().unwrap_or_default();
+        RepositoryEntry {
+            file: it.file.clone(),
+            size: it.stamp.size,
+            sha256: it.sha256,
+            volume: 1,
+            url: candidate.url.filter(|url| is_plain(url)),
+            packages: candidate.packages,
+            trees: it.trees.clone(),
+        }
+    };
+    hashed.iter().map(entry).collect()
 }
 
 fn package(resource: &Resource) -> Option<Uuid> {

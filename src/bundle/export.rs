@@ -1,6 +1,6 @@
 //! One export from its beginning to its end.
 
-use super::hash::{Hashed, hash_all};
+use super::hash::{Hashed, HashedRepository, hash_all, hash_repositories};
 use super::layout::{Layout, lay_out, volume_bytes};
 use super::order::{ExportError, Order};
 use super::select::{Chosen, choose};
@@ -12,7 +12,7 @@ use crate::fault;
 use crate::julia::{FileKind, MissList, MissListEntry, RegisteredVersion};
 use crate::mirror::{Mirror, blocking};
 use crate::prewarm::{self, ByName};
-use crate::protocol::{Kind, Uuid};
+use crate::protocol::{Kind, RepositoryFile, Uuid};
 use crate::store::{Action, StoreError};
 use serde::Serialize;
 use sha2::Digest as _;
@@ -43,7 +43,9 @@ pub struct Exported {
     pub packages: usize,
     /// How many artifacts.
     pub artifacts: usize,
-    /// How many resources were left out because the other side has them.
+    /// The git bundles of repositories in it.
+    pub repositories: Vec<RepositoryFile>,
+    /// How many resources and git bundles were left out because the other side has them.
     pub left_out: usize,
     /// Packages in it, by name.
     pub new_packages: Vec<NewPackage>,
@@ -173,18 +175,19 @@ impl Pack {
         let last = store.sent(&self.destination)?.last().copied().unwrap_or_default();
         let mut chosen = choose(&mirror, &self.order, &self.inputs, self.fetched.as_ref(), &self.destination)?;
         chosen.uncarried.extend(std::mem::take(&mut self.problems));
-        let hashed = self.hash(&mut chosen)?;
+        let (hashed, repositories) = self.hash(&mut chosen)?;
         fault::point("export.hashed");
-        if hashed.is_empty() && chosen.base.resources.is_empty() {
+        let is_empty = hashed.is_empty() && repositories.is_empty();
+        if is_empty && chosen.base.resources.is_empty() && chosen.base.repositories.is_empty() {
             return Err(ExportError::Nothing);
         }
         let out = self.out(last + 1);
-        let layout = self.lay_out(chosen, &hashed, last + 1, &out)?;
+        let layout = self.lay_out(chosen, (&hashed, &repositories), last + 1, &out)?;
         if self.order.dry_run {
             return Ok(self.exported(&layout, &out, Vec::new()));
         }
-        self.watch.step(Step::Packing { files: hashed.len() });
-        let parts = Parts::write(store, &self.order, &out, &layout, &hashed, &*self.watch)?;
+        self.watch.step(Step::Packing { files: hashed.len() + repositories.len() });
+        let parts = Parts::write(store, &self.order, &out, &layout, (&hashed, &repositories), &*self.watch)?;
         fault::point("export.packed");
         self.forget_part(last)?;
         // Before anybody can see the files: a number that went out must never be given again.
@@ -199,8 +202,8 @@ impl Pack {
     }
 
     /// Hashes what was chosen; what is unfit is chosen no more.
-    fn hash(&self, chosen: &mut Chosen) -> Result<Vec<Hashed>, ExportError> {
-        self.watch.step(Step::Hashing { files: chosen.resources.len() });
+    fn hash(&self, chosen: &mut Chosen) -> Result<(Vec<Hashed>, Vec<HashedRepository>), ExportError> {
+        self.watch.step(Step::Hashing { files: chosen.resources.len() + chosen.repositories.len() });
         let mut hashed = Vec::new();
         for (resource, outcome) in hash_all(&self.mirror, &self.order, &chosen.resources, &*self.watch)? {
             match outcome {
@@ -211,7 +214,13 @@ impl Pack {
                 }
             }
         }
-        Ok(hashed)
+        let repositories = hash_repositories(&self.mirror, &self.order, &chosen.repositories, &*self.watch)?;
+        let gone = |file: &&RepositoryFile| !repositories.iter().any(|it| it.file == **file);
+        let gone: Vec<_> = chosen.repositories.keys().filter(gone).cloned().collect();
+        for file in &gone {
+            chosen.unfit_repository(file);
+        }
+        Ok((hashed, repositories))
     }
 
     /// The file to write.
@@ -223,11 +232,18 @@ impl Pack {
         out.clone()
     }
 
-    fn lay_out(&self, chosen: Chosen, hashed: &[Hashed], number: u64, out: &Path) -> Result<Layout, ExportError> {
+    fn lay_out(
+        &self,
+        chosen: Chosen,
+        (hashed, repositories): (&[Hashed], &[HashedRepository]),
+        number: u64,
+        out: &Path,
+    ) -> Result<Layout, ExportError> {
         let entries = describe::entries(&self.mirror, &chosen, self.order.request.as_ref(), hashed);
+        let repositories = describe::repository_entries(&chosen, repositories);
         let (id, created) = (random_id()?, whole_second(jiff::Timestamp::now()));
         let what = format!("airlock-{}-{number:06}", self.destination);
-        let sbom = sbom::sbom(id, created, &what, &entries, hashed);
+        let sbom = sbom::sbom(id, created, &what, (&entries, &repositories), hashed);
         let index = BundleIndex {
             airlock_bundle: INDEX_FORMAT,
             id,
@@ -240,6 +256,7 @@ impl Pack {
             platforms: self.order.platforms.names(),
             registries: chosen.registries,
             resources: entries,
+            repositories,
             volumes: Vec::new(),
             uncarried: chosen.uncarried.into_iter().collect(),
             sbom_sha256: sha256(&sbom),
@@ -291,7 +308,8 @@ impl Pack {
             registries: index.count(Kind::Registry),
             packages: index.count(Kind::Package),
             artifacts: index.count(Kind::Artifact),
-            left_out: index.builds_on.resources.len(),
+            repositories: index.repositories.iter().map(|entry| entry.file.clone()).collect(),
+            left_out: index.builds_on.resources.len() + index.builds_on.repositories.len(),
             new_packages: new_packages.collect(),
             signed_by: self.order.key.as_ref().map(super::SigningKey::id),
             uncarried: index.uncarried.clone(),
@@ -304,8 +322,12 @@ impl Exported {
     /// In words, on one line.
     pub fn summary(&self) -> String {
         let Self { sequence, destination, registries, packages, artifacts, .. } = self;
+        let repositories = match self.repositories.len() {
+            0 => String::new(),
+            count => format!(", {count} git bundles"),
+        };
         format!(
-            "bundle {sequence} for {destination}: {registries} registries, {packages} packages, {artifacts} artifacts"
+            "bundle {sequence} for {destination}: {registries} registries, {packages} packages, {artifacts} artifacts{repositories}"
         )
     }
 }

@@ -2,7 +2,7 @@
 
 use super::signature::{KeyId, TrustedKey, Verdict, verify};
 use super::volume::{VolumeError, VolumeFile};
-use crate::exchange::{BundleIndex, Entry, Sha256};
+use crate::exchange::{BundleIndex, Item, Sha256};
 use crate::protocol::Uuid;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -112,12 +112,12 @@ impl Bundle {
         self.volumes.values().next()
     }
 
-    /// Every resource, in the order of the index, with its place.
-    pub fn entries(&self) -> impl Iterator<Item = (&Entry, Place<'_>)> {
+    /// Every resource and git bundle, in the order of the index, with its place.
+    pub fn items(&self) -> impl Iterator<Item = (Item<'_>, Place<'_>)> {
         let (mut number, mut volume, mut offsets) = (0, None, None);
-        self.index.resources.iter().map(move |entry| {
-            if entry.volume != number {
-                number = entry.volume;
+        self.index.items().map(move |item| {
+            if item.volume() != number {
+                number = item.volume();
                 volume = self.volume(number);
                 offsets = volume.map(|volume| volume.layout().offsets());
             }
@@ -127,7 +127,7 @@ impl Bundle {
                 (Some(_), None) => Place::Damaged,
                 (None, _) => Place::Absent,
             };
-            (entry, place)
+            (item, place)
         })
     }
 
@@ -138,7 +138,7 @@ impl Bundle {
     }
 }
 
-/// Where a resource of a bundle is.
+/// Where a file of a bundle is.
 #[derive(Clone, Copy, Debug)]
 pub enum Place<'b> {
     /// In this volume, its bytes at this offset.

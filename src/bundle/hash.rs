@@ -1,10 +1,11 @@
 //! The first pass: every resource is verified, and its SHA-256 is what the index will say.
 
 use super::order::{ExportError, Order};
+use super::repositories::Candidates;
 use super::{Step, Watch};
 use crate::exchange::Sha256;
 use crate::mirror::{Damage, Mirror, verify_file};
-use crate::protocol::Resource;
+use crate::protocol::{RepositoryFile, Resource, TreeHash};
 use crate::store::{Fact, HeldArtifact, Lookup, OpenFile, Stamp, StoreError};
 use sha2::Digest as _;
 use std::collections::BTreeSet;
@@ -19,6 +20,16 @@ pub(super) struct Hashed {
     pub(super) sha256: Sha256,
     /// What it names, if it is a package.
     pub(super) artifacts: Vec<HeldArtifact>,
+}
+
+/// A git bundle that was hashed.
+pub(super) struct HashedRepository {
+    pub(super) file: RepositoryFile,
+    /// The file as it was then.
+    pub(super) stamp: Stamp,
+    pub(super) sha256: Sha256,
+    /// Trees that are known to be in it.
+    pub(super) trees: BTreeSet<TreeHash>,
 }
 
 /// What came of one resource.
@@ -55,6 +66,27 @@ pub(super) fn hash_all(
     })?;
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_unstable_by_key(|(resource, _)| *resource);
+    Ok(done)
+}
+
+/// Hashes git bundles, in their order; without those that have gone or were written to meanwhile.
+pub(super) fn hash_repositories(
+    mirror: &Mirror,
+    order: &Order,
+    candidates: &Candidates,
+    watch: &dyn Watch,
+) -> Result<Vec<HashedRepository>, ExportError> {
+    let (store, mut buffer, mut done) = (mirror.store(), vec![0; BUFFER], Vec::new());
+    for file in candidates.keys() {
+        order.check()?;
+        let Some(OpenFile { file: open, stamp }) = store.open_repository(file)? else { continue };
+        let sha256 = if order.dry_run { Sha256::from_bytes([0; 32]) } else { digest(&open, &mut buffer)? };
+        if Stamp::of(&open.metadata()?) == stamp {
+            let trees = store.repository_finding(file, stamp)?.trees;
+            done.push(HashedRepository { file: file.clone(), stamp, sha256, trees });
+        }
+        watch.step(Step::Done { bytes: stamp.size });
+    }
     Ok(done)
 }
 

@@ -5,11 +5,10 @@ use super::gather::{Bundle, Place, Signature};
 use super::listings::{Terms, publish};
 use super::outcome::{ImportReport, Imported, ListedStatus, Problem, ProblemKind};
 use super::signature::TrustedKey;
-use super::work;
-use crate::exchange::{BundleIndex, Entry};
+use super::{repositories, work};
+use crate::exchange::{BundleIndex, Item, ItemName};
 use crate::fault::point;
 use crate::julia::Platforms;
-use crate::protocol::Resource;
 use crate::store::{Action, ReceivedBundle, Room, Store, StoreError, gaps};
 use crate::tree::Limits;
 use std::collections::BTreeSet;
@@ -35,19 +34,19 @@ pub struct Import<'i> {
 }
 
 impl Import<'_> {
-    /// Imports bundles in their order. `progress` is told of each resource that is done with. An
+    /// Imports bundles in their order. `progress` is told of each resource and git bundle that is done with. An
     /// error means that the cache could not be used; all else is in the report.
     pub fn run(
         &self,
         store: &Store,
         bundles: &[Bundle],
-        progress: &(impl Fn(&Entry) + Sync),
+        progress: &(impl Fn(Item<'_>) + Sync),
     ) -> Result<ImportReport, StoreError> {
         let room = store.room()?;
         let mut report = ImportReport {
             dry_run: self.dry_run,
             stopped: self.refusal(bundles),
-            needed_bytes: needed(store, bundles),
+            needed_bytes: needed(store, bundles, self.jobs)?,
             free_bytes: room.free,
             changed: false,
             bundles: bundles.iter().map(Imported::new).collect(),
@@ -61,8 +60,8 @@ impl Import<'_> {
         point("import.checked");
         for (bundle, imported) in bundles.iter().zip(&mut report.bundles) {
             if self.dry_run {
-                look(store, bundle, imported);
-                finish(imported, &bundle.index, store, &store.received_bundles()?);
+                look(store, bundle, imported)?;
+                finish(imported, &bundle.index, store, &store.received_bundles()?)?;
                 continue;
             }
             let stopped = self.import(store, bundle, imported, progress)?;
@@ -96,11 +95,12 @@ impl Import<'_> {
         store: &Store,
         bundle: &Bundle,
         imported: &mut Imported,
-        progress: &(impl Fn(&Entry) + Sync),
+        progress: &(impl Fn(Item<'_>) + Sync),
     ) -> Result<Option<String>, StoreError> {
         let tally = work::run(bundle, Some(store), self.limits, self.jobs, progress);
         (imported.here, imported.imported) = (tally.here, tally.imported);
         (imported.imported_bytes, imported.problems) = (tally.imported_bytes, tally.problems);
+        imported.kept = tally.kept;
         if let Some(error) = tally.stopped {
             return Ok(Some(stopped(&error)));
         }
@@ -116,7 +116,7 @@ impl Import<'_> {
         let terms = Terms { all_here, allow_rollback, received: &received };
         imported.registries = publish(store, &bundle.index, &terms)?;
         point("import.listed");
-        finish(imported, &bundle.index, store, &received);
+        finish(imported, &bundle.index, store, &received)?;
         // While the registries that it was packed with are absent it holds back none of an earlier one.
         let lacks_registry = imported.registries.iter().any(|registry| registry.status == ListedStatus::Absent);
         imported.recorded = record(store, &bundle.index, all_here && !lacks_registry, &received)?;
@@ -125,16 +125,27 @@ impl Import<'_> {
     }
 }
 
-/// Bytes that a run needs at most.
-fn needed(store: &Store, bundles: &[Bundle]) -> u64 {
-    let mut seen = BTreeSet::new();
-    let mut needed = 0_u64;
-    for (entry, place) in bundles.iter().flat_map(Bundle::entries) {
-        if matches!(place, Place::At(..)) && !store.has(&entry.resource) && seen.insert(entry.resource) {
-            needed = needed.saturating_add(entry.size).saturating_add(ROOM_PER_FILE);
+/// Bytes that a run with so many threads needs at most. A git bundle that is looked into takes its
+/// size again, and that of the one that is here as much.
+fn needed(store: &Store, bundles: &[Bundle], jobs: usize) -> Result<u64, StoreError> {
+    let (mut seen, mut needed, mut looked_into) = (BTreeSet::new(), 0_u64, Vec::new());
+    for (item, place) in bundles.iter().flat_map(Bundle::items) {
+        let there = match item {
+            Item::Resource(entry) if store.has(&entry.resource) => continue,
+            Item::Resource(_) => None,
+            Item::Repository(entry) => store.repository_stamp(&entry.file)?.map(|stamp| stamp.size),
+        };
+        // One of this size is most probably the same.
+        if matches!(place, Place::At(..)) && there != Some(item.size()) && seen.insert(item.name()) {
+            needed = needed.saturating_add(item.size()).saturating_add(ROOM_PER_FILE);
+            if matches!(item, Item::Repository(_)) {
+                looked_into.push(item.size().max(there.unwrap_or_default()));
+            }
         }
     }
-    if needed == 0 { 0 } else { needed.saturating_add(ROOM) }
+    looked_into.sort_unstable_by(|a, b| b.cmp(a));
+    needed = looked_into.into_iter().take(jobs).fold(needed, u64::saturating_add);
+    Ok(if needed == 0 { 0 } else { needed.saturating_add(ROOM) })
 }
 
 fn no_room(needed: u64, room: Room) -> String {
@@ -147,35 +158,53 @@ fn stopped(error: &StoreError) -> String {
     format!("{what}; what was imported so far stays, and running this import again goes on where it stopped")
 }
 
-/// What would be done.
-fn look(store: &Store, bundle: &Bundle, imported: &mut Imported) {
-    for (entry, place) in bundle.entries() {
-        let problem = |kind, why: &str| Problem::new(bundle, entry, kind, why.to_owned());
+/// What would be done. Of a git bundle that is not the one that is here, only a real run can say
+/// whether it has anything new.
+fn look(store: &Store, bundle: &Bundle, imported: &mut Imported) -> Result<(), StoreError> {
+    for (item, place) in bundle.items() {
+        let problem = |kind, why: &str| Problem::new(bundle, item, kind, why.to_owned());
+        let is_here = match item {
+            Item::Resource(entry) => store.has(&entry.resource),
+            Item::Repository(entry) => repositories::is_same(store, entry)?,
+        };
         match place {
-            _ if store.has(&entry.resource) => imported.here += 1,
+            _ if is_here => imported.here += 1,
             Place::At(..) => {
                 imported.imported += 1;
-                imported.imported_bytes = imported.imported_bytes.saturating_add(entry.size);
+                imported.imported_bytes = imported.imported_bytes.saturating_add(item.size());
             }
             Place::Damaged => imported.problems.push(problem(ProblemKind::Damaged, work::NO_HEADER)),
             Place::Absent => imported.problems.push(problem(ProblemKind::Lacking, work::NO_VOLUME)),
         }
     }
+    Ok(())
 }
 
 /// What is known when all of a bundle was looked at.
-fn finish(imported: &mut Imported, index: &BundleIndex, store: &Store, received: &[ReceivedBundle]) {
-    let base = &index.builds_on.resources;
-    imported.base_missing = base.iter().filter(|resource| !store.has(resource)).copied().collect::<Vec<Resource>>();
+fn finish(
+    imported: &mut Imported,
+    index: &BundleIndex,
+    store: &Store,
+    received: &[ReceivedBundle],
+) -> Result<(), StoreError> {
+    let base = index.builds_on.resources.iter().filter(|resource| !store.has(resource));
+    imported.base_missing = base.copied().map(ItemName::Resource).collect();
+    for (file, trees) in &index.builds_on.repositories {
+        if repositories::is_lacking(store, file, trees)? {
+            imported.base_missing.push(ItemName::Repository(file.clone()));
+        }
+    }
     let is_sibling =
         |bundle: &&ReceivedBundle| (bundle.origin, &bundle.destination) == (index.origin, &index.destination);
     let siblings: Vec<_> = received.iter().filter(is_sibling).cloned().collect();
     imported.gaps = gaps(&siblings, index.sequence, &index.repeats);
     let listed = |status| !matches!(status, ListedStatus::HeldBack | ListedStatus::Absent);
     imported.complete = imported.is_all_here()
+        && imported.kept.is_empty()
         && imported.base_missing.is_empty()
         && imported.gaps.is_empty()
         && imported.registries.iter().all(|registry| listed(registry.status));
+    Ok(())
 }
 
 /// Writes down that a bundle arrived, unless that is known.

@@ -3,7 +3,7 @@
 use super::gather::{Bundle, Signature};
 use super::outcome::{Problem, VolumeState};
 use super::{VolumeFile, work};
-use crate::exchange::{Entry, Publication, Uncarried};
+use crate::exchange::{Item, Publication, RepositoryEntry, Uncarried};
 use crate::protocol::{Kind, Uuid};
 use crate::tree::Limits;
 use serde::Serialize;
@@ -36,6 +36,8 @@ pub struct Inspected {
     pub package_count: usize,
     /// Artifacts in it.
     pub artifact_count: usize,
+    /// The git bundles of repositories in it.
+    pub repositories: Vec<RepositoryEntry>,
     /// The bytes of all of them.
     pub bytes: u64,
     /// The registries that it publishes.
@@ -44,21 +46,22 @@ pub struct Inspected {
     pub builds_on_since: Option<jiff::Timestamp>,
     /// When the request was made whose inventory it leaves out.
     pub builds_on_request: Option<jiff::Timestamp>,
-    /// Resources that it takes to be there.
+    /// Resources and git bundles that it takes to be there.
     pub builds_on: usize,
     /// What was wanted and is not in it.
     pub uncarried: Vec<Uncarried>,
     /// Whether its resources were hashed.
     pub verified: bool,
-    /// Resources that are damaged or whose volume was not given; only known when they were hashed.
+    /// What is damaged or whose volume was not given; only known when it was hashed.
     pub problems: Vec<Problem>,
     /// Whether all volumes were given, and nothing that was looked at is wrong.
     pub complete: bool,
 }
 
 /// Says what is in a bundle; with limits for its tarballs and a number of threads, also hashes all
-/// of it. `progress` is told of each resource that was hashed.
-pub fn inspect(bundle: &Bundle, hash: Option<(&Limits, usize)>, progress: &(impl Fn(&Entry) + Sync)) -> Inspected {
+/// of it. `progress` is told of each file that was hashed. Of a git bundle that is all: what git says of
+/// it is for an import to find.
+pub fn inspect(bundle: &Bundle, hash: Option<(&Limits, usize)>, progress: &(impl Fn(Item<'_>) + Sync)) -> Inspected {
     let index = &bundle.index;
     let problems = hash.map(|(limits, jobs)| work::run(bundle, None, limits, jobs, progress).problems);
     let mut volumes = VolumeState::all(bundle);
@@ -78,11 +81,12 @@ pub fn inspect(bundle: &Bundle, hash: Option<(&Limits, usize)>, progress: &(impl
         registry_count: index.count(Kind::Registry),
         package_count: index.count(Kind::Package),
         artifact_count: index.count(Kind::Artifact),
+        repositories: index.repositories.clone(),
         bytes: index.bytes(),
         registries: index.registries.clone(),
         builds_on_since: index.builds_on.since,
         builds_on_request: index.builds_on.request,
-        builds_on: index.builds_on.resources.len(),
+        builds_on: index.builds_on.resources.len() + index.builds_on.repositories.len(),
         uncarried: index.uncarried.clone(),
         complete: whole && bundle.signature.is_acceptable() && problems.as_ref().is_none_or(Vec::is_empty),
         verified: problems.is_some(),

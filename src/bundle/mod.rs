@@ -6,7 +6,8 @@
 //! the bytes.
 //!
 //! On the way in, files become bundles (`volume.rs`, `gather.rs`), and a bundle comes in resource by
-//! resource (`import.rs`, `work.rs`, `receive.rs`), its registries last (`listings.rs`).
+//! resource (`import.rs`, `work.rs`, `receive.rs`), its registries last (`listings.rs`). What is different
+//! of git bundles, out and in, is in `repositories/`.
 //!
 //! What a person signs before that is in `report/`, with the licences that `licence/` finds.
 
@@ -14,6 +15,7 @@ mod describe;
 mod export;
 mod gather;
 mod hash;
+mod header;
 mod import;
 mod inspect;
 mod layout;
@@ -23,6 +25,7 @@ mod order;
 mod outcome;
 mod receive;
 mod report;
+mod repositories;
 mod sbom;
 mod select;
 mod signature;
@@ -36,8 +39,10 @@ pub use import::{Import, name};
 pub use inspect::{Inspected, inspect};
 pub use licence::{Licence, LicenceFile};
 pub use order::{ExportError, Order, Since};
-pub use outcome::{ImportReport, Imported, Listed, ListedStatus, Problem, ProblemKind, VolumeState};
-pub use report::{ArtifactLine, MarkdownEscaper, PackageLine, RegistryLine, ReportError, Sheet, Totals, VolumeLine};
+pub use outcome::{ImportReport, Imported, Kept, Listed, ListedStatus, Problem, ProblemKind, VolumeState};
+pub use report::{
+    ArtifactLine, MarkdownEscaper, PackageLine, RegistryLine, ReportError, RepositoryLine, Sheet, Totals, VolumeLine,
+};
 pub use signature::{KeyId, KeyPair, SignatureError, SigningKey, TrustedKey, Verdict, verify};
 pub use volume::{
     INDEX_NAME, Layout, ReadAt, SBOM_NAME, SIGNATURE_NAME, SUMS_NAME, VolumeError, VolumeFile, VolumeProblem, sums,

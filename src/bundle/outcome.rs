@@ -1,8 +1,8 @@
 //! What came of an import: one document, for people and for `--json`.
 
 use super::gather::{Bundle, Signature};
-use crate::exchange::Entry;
-use crate::protocol::{Flavor, Resource, TreeHash, Uuid};
+use crate::exchange::{Item, ItemName};
+use crate::protocol::{Flavor, RepositoryFile, TreeHash, Uuid};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -41,18 +41,22 @@ pub struct Imported {
     pub signature: Signature,
     /// Its volumes.
     pub volumes: Vec<VolumeState>,
-    /// Resources in its index.
+    /// Resources and git bundles in its index.
     pub resources: usize,
-    /// Resources that were here already.
+    /// How many of them are git bundles.
+    pub repositories: usize,
+    /// Those that were here already.
     pub here: usize,
-    /// Resources that were imported; in a dry run, that would be.
+    /// Those that were imported; in a dry run, that would be.
     pub imported: usize,
     /// Their bytes.
     pub imported_bytes: u64,
-    /// The resources that did not come, in the order of the index.
+    /// Those that did not come, in the order of the index.
     pub problems: Vec<Problem>,
-    /// Resources that it builds on and that are not here.
-    pub base_missing: Vec<Resource>,
+    /// Git bundles that did not come because the one here has what they lack. They count as here.
+    pub kept: Vec<Kept>,
+    /// What it builds on and is not here.
+    pub base_missing: Vec<ItemName>,
     /// What came of its registries, each for each listing.
     pub registries: Vec<Listed>,
     /// Earlier numbers that never arrived.
@@ -77,12 +81,21 @@ pub struct VolumeState {
     pub oddity: Option<&'static str>,
 }
 
-/// A resource that did not come.
+/// A git bundle that stays as it is here.
+#[derive(Debug, Serialize)]
+pub struct Kept {
+    /// Which.
+    pub file: RepositoryFile,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// A resource or a git bundle that did not come.
 #[derive(Debug, Serialize)]
 pub struct Problem {
     /// Which.
-    pub resource: Resource,
-    /// Its name, if the index has it.
+    pub resource: ItemName,
+    /// Its name, if the index has it; of a git bundle, the packages that are taken from it.
     pub name: Option<String>,
     /// Its version, likewise.
     pub version: Option<String>,
@@ -164,11 +177,13 @@ impl Imported {
             created: index.created,
             signature: bundle.signature,
             volumes: VolumeState::all(bundle),
-            resources: index.resources.len(),
+            resources: index.items().count(),
+            repositories: index.repositories.len(),
             here: 0,
             imported: 0,
             imported_bytes: 0,
             problems: Vec::new(),
+            kept: Vec::new(),
             base_missing: Vec::new(),
             registries: Vec::new(),
             gaps: BTreeSet::new(),
@@ -183,7 +198,7 @@ impl Imported {
         self.imported > 0 || self.recorded || listed
     }
 
-    /// Whether all of its own resources are here.
+    /// Whether all that is in it is here.
     pub fn is_all_here(&self) -> bool {
         self.here + self.imported == self.resources
     }
@@ -207,13 +222,20 @@ impl VolumeState {
 }
 
 impl Problem {
-    pub(super) fn new(bundle: &Bundle, entry: &Entry, kind: ProblemKind, why: String) -> Self {
+    pub(super) fn new(bundle: &Bundle, item: Item<'_>, kind: ProblemKind, why: String) -> Self {
+        let (name, version) = match item {
+            Item::Resource(entry) => (entry.name.clone(), entry.version.clone()),
+            Item::Repository(entry) => {
+                let packages: Vec<_> = entry.packages.iter().map(String::as_str).collect();
+                (Some(packages.join(", ")).filter(|name| !name.is_empty()), None)
+            }
+        };
         Self {
-            resource: entry.resource,
-            name: entry.name.clone(),
-            version: entry.version.clone(),
-            volume: entry.volume,
-            volume_name: bundle.file_name(entry.volume).to_owned(),
+            resource: item.name(),
+            name,
+            version,
+            volume: item.volume(),
+            volume_name: bundle.file_name(item.volume()).to_owned(),
             kind,
             why,
         }

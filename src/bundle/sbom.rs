@@ -1,14 +1,20 @@
 //! The list of what is in a bundle, as `CycloneDX` 1.6 in JSON: what scanners and auditors read.
 
 use super::hash::Hashed;
-use crate::exchange::Entry;
+use crate::exchange::{Entry, RepositoryEntry};
 use crate::protocol::{Kind, Resource, Uuid};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// The file `sbom.cdx.json`: the same bytes for the same bundle.
-pub(super) fn sbom(id: Uuid, created: jiff::Timestamp, what: &str, entries: &[Entry], hashed: &[Hashed]) -> Vec<u8> {
+pub(super) fn sbom(
+    id: Uuid,
+    created: jiff::Timestamp,
+    what: &str,
+    (entries, repositories): (&[Entry], &[RepositoryEntry]),
+    hashed: &[Hashed],
+) -> Vec<u8> {
     let bundle = format!("bundle-{id}");
     let document = json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
@@ -23,7 +29,7 @@ pub(super) fn sbom(id: Uuid, created: jiff::Timestamp, what: &str, entries: &[En
             }] },
             "component": { "type": "file", "bom-ref": bundle, "name": what },
         },
-        "components": entries.iter().map(component).collect::<Vec<_>>(),
+        "components": entries.iter().map(component).chain(repositories.iter().map(repository)).collect::<Vec<_>>(),
         "dependencies": dependencies(entries, hashed),
     });
     let mut bytes = serde_json::to_vec_pretty(&document).unwrap_or_default();
@@ -49,6 +55,25 @@ fn component(entry: &Entry) -> Value {
     fields.extend(purl(entry).map(|purl| ("purl".to_owned(), json!(purl))));
     let repository = entry.repository.iter().filter(|url| is_url(url));
     fields.extend(repository.map(|url| ("externalReferences".to_owned(), json!([{ "type": "vcs", "url": url }]))));
+    component
+}
+
+/// A git bundle: all of a repository, so no version of it.
+fn repository(entry: &RepositoryEntry) -> Value {
+    let mut component = json!({
+        "type": "file",
+        "bom-ref": entry.file,
+        "name": entry.file,
+        "hashes": [{ "alg": "SHA-256", "content": entry.sha256.to_string() }],
+    });
+    let Some(fields) = component.as_object_mut() else { return component };
+    if !entry.packages.is_empty() {
+        let packages: Vec<_> = entry.packages.iter().map(String::as_str).collect();
+        let description = format!("git bundle of the repository of {}", packages.join(", "));
+        fields.insert("description".to_owned(), json!(description));
+    }
+    let url = entry.url.iter().filter(|url| is_url(url));
+    fields.extend(url.map(|url| ("externalReferences".to_owned(), json!([{ "type": "vcs", "url": url }]))));
     component
 }
 

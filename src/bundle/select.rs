@@ -1,7 +1,8 @@
 //! What goes into a bundle, what is left out because the other side has it, and what is missing.
 
 use super::order::{ExportError, Order};
-use crate::closure::{Content, Input, Plan, Selection, State, UnmirrorableKind, survey};
+use super::repositories::{self, Candidates};
+use crate::closure::{Content, Input, Plan, RepositoryState, Selection, State, UnmirrorableKind, survey};
 use crate::exchange::{Base, Publication, Request, Uncarried, UncarriedKind};
 use crate::mirror::Mirror;
 use crate::prewarm::Report;
@@ -14,6 +15,8 @@ pub(super) struct Chosen {
     pub(super) plan: Plan,
     /// To be packed, as far as it is sound.
     pub(super) resources: BTreeSet<Resource>,
+    /// Git bundles to be packed, likewise.
+    pub(super) repositories: Candidates,
     pub(super) base: Base,
     pub(super) repeats: BTreeSet<u64>,
     pub(super) registries: Vec<Publication>,
@@ -34,7 +37,17 @@ impl Chosen {
         self.registries.retain(|it| Resource::Registry { uuid: it.uuid, tree: it.tree } != *resource);
         self.uncarried.insert(Uncarried { what, kind: UncarriedKind::Missing, why: why.to_owned() });
     }
+
+    /// Takes a git bundle out again, likewise.
+    pub(super) fn unfit_repository(&mut self, file: &RepositoryFile) {
+        self.repositories.remove(file);
+        self.repeats.clear();
+        let why = "it has gone, or was written to while it was read".to_owned();
+        self.uncarried.insert(Uncarried { what: file.to_string(), kind: UncarriedKind::Missing, why });
+    }
 }
+
+const NOT_MIRRORED: &str = "which is not mirrored here: `airlock prewarm --git` does that";
 
 /// Chooses. What nobody verified yet is verified on the way. Blocks.
 pub(super) fn choose(
@@ -50,7 +63,10 @@ pub(super) fn choose(
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let states = survey(store, mirror.limits(), &mut plan, threads, &|_| {})?.states;
     let inventory = order.request.as_ref().map(inventory).unwrap_or_default();
-    let mut uncarried = unusable(store, inputs, &plan)?;
+    let since = order.since.as_ref().map(|since| since.time(store)).transpose()?;
+    let repositories = repositories::choose(order, store, &plan, since)?;
+    let mut uncarried = unusable(inputs, &plan, &repositories.states);
+    uncarried.extend(repositories.uncarried);
     let reasons = fetched.map(reasons).unwrap_or_default();
     let mut resources = BTreeSet::new();
     for (resource, state) in states {
@@ -68,8 +84,11 @@ pub(super) fn choose(
     }
     let registries = registries(mirror, store)?;
     resources.extend(registries.iter().map(|it| Resource::Registry { uuid: it.uuid, tree: it.tree }));
-    let base = leave_out(order, store, &inventory, &mut resources)?;
-    let mut chosen = Chosen { plan, resources, base, repeats: BTreeSet::new(), registries, uncarried };
+    let left = leave_out(since, store, &inventory, &mut resources);
+    let request = order.request.as_ref().map(|request| request.created);
+    let base = Base { since, request, resources: left, repositories: repositories.base };
+    let (repositories, repeats) = (repositories.candidates, BTreeSet::new());
+    let mut chosen = Chosen { plan, resources, repositories, base, repeats, registries, uncarried };
     repeat(&mut chosen, mirror, store, order.overlap, destination)?;
     Ok(chosen)
 }
@@ -91,8 +110,7 @@ fn inventory(request: &Request) -> BTreeSet<Resource> {
 }
 
 /// Inputs that cannot be used, and entries that no package server can serve.
-fn unusable(store: &Store, inputs: &[Input], plan: &Plan) -> Result<BTreeSet<Uncarried>, StoreError> {
-    let mirrored = mirrored(store, plan)?;
+fn unusable(inputs: &[Input], plan: &Plan, repositories: &BTreeMap<String, RepositoryState>) -> BTreeSet<Uncarried> {
     let broken = inputs.iter().filter_map(|input| {
         let why = input.content.as_ref().err()?.to_string();
         Some(Uncarried { what: input.path.display().to_string(), kind: UncarriedKind::Missing, why })
@@ -106,17 +124,15 @@ fn unusable(store: &Store, inputs: &[Input], plan: &Plan) -> Result<BTreeSet<Unc
         let what = input.path.display().to_string();
         why.into_iter().map(move |why| Uncarried { what: what.clone(), kind: UncarriedKind::Missing, why })
     });
-    let unmirrorable = plan.unmirrorable.iter().map(|entry| {
+    let state = |url: &Option<String>| url.as_ref().and_then(|url| repositories.get(url));
+    let lacking = plan.unmirrorable.iter().filter(|entry| !state(&entry.repo_url).is_some_and(|it| it.gives(entry)));
+    let unmirrorable = lacking.map(|entry| {
         let what = format!("{} {}", entry.name, entry.version.as_deref().unwrap_or("without a version"));
         let (kind, why) = match entry.kind {
             UnmirrorableKind::Git => {
                 let from = entry.repo_url.as_deref().unwrap_or("a repository");
-                let here = mirrored.get(from).map_or(String::new(), |file| {
-                    format!(
-                        "; its git bundle {file} is here and crosses with scripts/rsync-cache.sh, not in this bundle"
-                    )
-                });
-                (UncarriedKind::Git, format!("clients clone it from {from}{here}"))
+                let here = state(&entry.repo_url).map_or_else(|| NOT_MIRRORED.to_owned(), not_given);
+                (UncarriedKind::Git, format!("clients clone it from {from}, {here}"))
             }
             UnmirrorableKind::Unhashed => {
                 (UncarriedKind::Unhashed, "it has no tree hash and no registry here knows it".to_owned())
@@ -124,20 +140,18 @@ fn unusable(store: &Store, inputs: &[Input], plan: &Plan) -> Result<BTreeSet<Unc
         };
         Uncarried { what, kind, why }
     });
-    Ok(broken.chain(unchosen).chain(unmirrorable).collect())
+    broken.chain(unchosen).chain(unmirrorable).collect()
 }
 
-/// The git bundles that are here of the repositories that inputs name, by address.
-fn mirrored(store: &Store, plan: &Plan) -> Result<BTreeMap<String, RepositoryFile>, StoreError> {
-    let mut mirrored = BTreeMap::new();
-    for (url, wanted) in &plan.repositories {
-        if let Ok(file) = RepositoryFile::of(wanted.address.expose())
-            && store.repository_stamp(&file)?.is_some()
-        {
-            mirrored.insert(url.clone(), file);
+/// Why a repository does not give what is wanted of it.
+fn not_given(state: &RepositoryState) -> String {
+    match (&state.file, &state.damage, state.bytes) {
+        (Some(file), Some(damage), _) => format!("and {file} is damaged here: {damage}"),
+        (Some(file), None, Some(_)) => {
+            format!("and {file} lacks what is wanted of it: `airlock prewarm --git` adds it")
         }
+        _ => NOT_MIRRORED.to_owned(),
     }
-    Ok(mirrored)
 }
 
 /// Why something could not be fetched.
@@ -178,19 +192,18 @@ fn registries(mirror: &Mirror, store: &Store) -> Result<Vec<Publication>, StoreE
 /// "Since" goes by the ctime of a file: it says when it came to this name, however it came, while
 /// rsync and tar put the mtime back to when it came elsewhere.
 fn leave_out(
-    order: &Order,
+    since: Option<jiff::Timestamp>,
     store: &Store,
     inventory: &BTreeSet<Resource>,
     resources: &mut BTreeSet<Resource>,
-) -> Result<Base, ExportError> {
-    let since = order.since.as_ref().map(|since| since.time(store)).transpose()?;
+) -> Vec<Resource> {
     let is_old = |resource: &Resource| {
         let came = fs_err::metadata(store.path(resource)).map(|metadata| Stamp::of(&metadata).ctime);
         since.is_some_and(|since| came.is_ok_and(|came| i128::from(came) < since.as_nanosecond()))
     };
     let left: Vec<_> = resources.iter().filter(|it| inventory.contains(it) || is_old(it)).copied().collect();
     resources.retain(|resource| left.binary_search(resource).is_err());
-    Ok(Base { since, request: order.request.as_ref().map(|request| request.created), resources: left })
+    left
 }
 
 /// Adds what the last bundles had. A bundle of which something is gone is not repeated, whatever is
@@ -215,10 +228,12 @@ fn repeat(
             let what = chosen.label(mirror, &entry.resource);
             chosen.uncarried.insert(missing(what, &format!("bundle {number} had it, and it is not here any more")));
         }
-        if gone.is_empty() {
+        let all = repositories::repeat(&mut chosen.repositories, &mut chosen.uncarried, store, &index)?;
+        if gone.is_empty() && all {
             chosen.repeats.insert(number);
         }
     }
     chosen.base.resources.retain(|resource| !chosen.resources.contains(resource));
+    chosen.base.repositories.retain(|file, _| !chosen.repositories.contains_key(file));
     Ok(())
 }

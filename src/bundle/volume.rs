@@ -1,11 +1,12 @@
 //! Reading a volume: a plain tar whose first entries say what it belongs to.
 //!
 //! The layout is fixed: `bundle.json`, `bundle.json.minisig` if it is signed, `SHA256SUMS`,
-//! `sbom.cdx.json`, then the resources of this volume in the order of the index. So the index alone
-//! says where each resource must be, and its header is only compared: a damaged header costs that
-//! one resource, and memory grows with the index, never with what lies in the file.
+//! `sbom.cdx.json`, then what the index has in this volume, in its order. So the index alone says
+//! where each resource and each git bundle must be, and its header is only compared: a damaged header
+//! costs that one file, and memory grows with the index, never with what lies in the file.
 
-use crate::exchange::{BundleIndex, Entry, IndexError, Sha256};
+use super::header::{head_bytes, is_file, is_head};
+use crate::exchange::{BundleIndex, IndexError, Item, Sha256};
 use crate::tree::{TAR_BLOCK, TarHeader, read_tar_header};
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 const MAX_METADATA: u64 = 256 << 20;
 /// Longest signature, in bytes.
 const MAX_SIGNATURE: u64 = 64 << 10;
-/// Resources of a volume that are looked at to tell which one a file is.
+/// Files of a volume that are looked at to tell which one a file is.
 const PROBES: usize = 16;
 /// Padding after the end that is looked at, in bytes.
 const MAX_TAIL: u64 = 1 << 20;
@@ -118,8 +119,8 @@ pub struct Layout {
     pub number: u32,
     /// What does not belong there or is not there, in words; what can be used is used all the same.
     pub oddity: Option<&'static str>,
-    /// Of each resource of this volume, in the order of the index, the offset of its bytes. `None`
-    /// where its header is not there.
+    /// Of each file of this volume, in the order of the index, the offset of its bytes. `None` where
+    /// its header is not there.
     places: Vec<Option<u64>>,
     head: Head,
 }
@@ -220,8 +221,8 @@ impl VolumeFile {
 /// What `sha256sum -c` reads, after all volumes were unpacked into one folder.
 pub fn sums(index: &BundleIndex) -> Vec<u8> {
     let mut sums = format!("{}  {SBOM_NAME}\n", index.sbom_sha256);
-    for entry in &index.resources {
-        let _ = writeln!(sums, "{}  {}", entry.sha256, entry.resource.relative_path());
+    for item in index.items() {
+        let _ = writeln!(sums, "{}  {}", item.sha256(), item.path());
     }
     sums.into_bytes()
 }
@@ -258,22 +259,22 @@ impl Layout {
         let number = which(source, length, &index, head.end)?;
         let mut places = Vec::new();
         let mut end = head.end;
-        for entry in index.of_volume(number) {
-            places.push(place(source, length, end, entry));
-            end = after(end, entry.size).ok_or(VolumeProblem::Cut)?;
+        for item in index.of_volume(number) {
+            places.push(place(source, length, end, item));
+            end = after_item(end, item).ok_or(VolumeProblem::Cut)?;
         }
         let oddity = oddity(source, length, end);
         Ok(Self { index: Arc::new(index), index_sha256, number, oddity, places, head })
     }
 
-    /// Of each resource of this volume, in the order of the index, the offset of its bytes; `None`
-    /// where its header is not there.
+    /// Of each file of this volume, in the order of the index, the offset of its bytes; `None` where
+    /// its header is not there.
     pub fn offsets(&self) -> impl Iterator<Item = Option<u64>> {
         self.places.iter().copied()
     }
 
-    /// The resources of this volume, likewise.
-    pub fn entries(&self) -> impl Iterator<Item = (&Entry, Option<u64>)> {
+    /// The files of this volume, likewise.
+    pub fn items(&self) -> impl Iterator<Item = (Item<'_>, Option<u64>)> {
         self.index.of_volume(self.number).zip(self.offsets())
     }
 }
@@ -333,7 +334,7 @@ fn header_at<S: ReadAt + ?Sized>(
     Ok(if block == [0; TAR_BLOCK] { Err("the archive ends too early") } else { read_tar_header(&block) })
 }
 
-/// Which volume this is: the one whose first resource is where it should be; should that header be
+/// Which volume this is: the one whose first file is where it should be; should that header be
 /// damaged, the one of which any of the next ones is.
 fn which<S: ReadAt + ?Sized>(source: &S, length: u64, index: &BundleIndex, start: u64) -> Result<u32, VolumeProblem> {
     let volumes = 1..=u32::try_from(index.volumes.len()).unwrap_or(u32::MAX);
@@ -341,32 +342,31 @@ fn which<S: ReadAt + ?Sized>(source: &S, length: u64, index: &BundleIndex, start
         return Ok(1);
     }
     let mut firsts = std::collections::BTreeMap::new();
-    for entry in &index.resources {
-        let of_volume: &mut Vec<&Entry> = firsts.entry(entry.volume).or_default();
+    for item in index.items() {
+        let of_volume: &mut Vec<Item<'_>> = firsts.entry(item.volume()).or_default();
         if of_volume.len() < PROBES {
-            of_volume.push(entry);
+            of_volume.push(item);
         }
     }
-    let matches = |entries: &[&Entry]| {
+    let matches = |items: &[Item<'_>]| {
         let mut offset = start;
-        entries.iter().any(|entry| {
-            let found = place(source, length, offset, entry).is_some();
-            offset = after(offset, entry.size).unwrap_or(u64::MAX);
+        items.iter().any(|&item| {
+            let found = place(source, length, offset, item).is_some();
+            offset = after_item(offset, item).unwrap_or(u64::MAX);
             found
         })
     };
-    let found = firsts.iter().find(|(_, entries)| matches(entries.get(..1).unwrap_or_default()));
-    let found = found.or_else(|| firsts.iter().find(|(_, entries)| matches(entries)));
+    let found = firsts.iter().find(|(_, items)| matches(items.get(..1).unwrap_or_default()));
+    let found = found.or_else(|| firsts.iter().find(|(_, items)| matches(items)));
     found.map(|(&volume, _)| volume).ok_or(VolumeProblem::Unplaced)
 }
 
-/// Where the bytes of a resource are whose header is at `offset`, if it is there and they can be.
-fn place<S: ReadAt + ?Sized>(source: &S, length: u64, offset: u64, entry: &Entry) -> Option<u64> {
-    let header = header_at(source, length, offset).ok()?.ok()?;
-    let named = header.path == entry.resource.relative_path().as_bytes();
-    let bytes = offset + TAR_BLOCK as u64;
-    let fits = bytes.checked_add(entry.size).is_some_and(|end| end <= length);
-    (named && is_file(&header) && header.size == entry.size && fits).then_some(bytes)
+/// Where the bytes of a file are whose head is at `offset`, if it is there and they can be.
+fn place<S: ReadAt + ?Sized>(source: &S, length: u64, offset: u64, item: Item<'_>) -> Option<u64> {
+    let name = item.path();
+    let bytes = offset.checked_add(head_bytes(&name))?;
+    let fits = bytes.checked_add(item.size()).is_some_and(|end| end <= length);
+    (fits && is_head(source, offset, &name, item.size())).then_some(bytes)
 }
 
 /// What is odd about the end of a volume. It starts with two blocks of zeros, and more may follow.
@@ -383,13 +383,14 @@ fn oddity<S: ReadAt + ?Sized>(source: &S, length: u64, end: u64) -> Option<&'sta
     }
 }
 
-fn is_file(header: &TarHeader) -> bool {
-    matches!(header.type_flag, b'0' | 0) && header.link.is_empty()
-}
-
 /// The end of an entry whose header is at `offset`; `None` beyond all files.
 fn after(offset: u64, size: u64) -> Option<u64> {
     offset.checked_add(TAR_BLOCK as u64)?.checked_add(size.checked_next_multiple_of(TAR_BLOCK as u64)?)
+}
+
+/// The end of a file of the index whose head is at `offset`, likewise.
+fn after_item(offset: u64, item: Item<'_>) -> Option<u64> {
+    after(offset.checked_add(head_bytes(&item.path()) - TAR_BLOCK as u64)?, item.size())
 }
 
 /// Reads a part that was found to be in the file.

@@ -1,10 +1,11 @@
-//! Every resource of a bundle, side by side: what is here stays, what a volume has comes in, in
+//! Everything in a bundle, side by side: what is here stays, what a volume has comes in, in
 //! batches that are made durable together.
 
 use super::gather::{Bundle, Place};
-use super::outcome::{Problem, ProblemKind};
+use super::outcome::{Kept, Problem, ProblemKind};
 use super::receive::{Fault, check, receive};
-use crate::exchange::Entry;
+use super::repositories::{self, Taken};
+use crate::exchange::{Entry, Item, RepositoryEntry};
 use crate::mirror::is_here;
 use crate::store::{Store, StoreError, Verified};
 use crate::tree::Limits;
@@ -16,9 +17,9 @@ const BATCH: usize = 256;
 /// Bytes after which it is.
 const BATCH_BYTES: u64 = 64 << 20;
 
-/// Why a resource of a damaged volume does not come.
+/// Why a file of a damaged volume does not come.
 pub(super) const NO_HEADER: &str = "its header is not where it should be, so the volume was damaged on its way";
-/// Why a resource of an absent volume does not come.
+/// Why a file of an absent volume does not come.
 pub(super) const NO_VOLUME: &str = "its volume was not given";
 
 /// What came of the resources of a bundle.
@@ -28,14 +29,18 @@ pub(super) struct Tally {
     pub(super) imported: usize,
     pub(super) imported_bytes: u64,
     pub(super) problems: Vec<Problem>,
+    pub(super) kept: Vec<Kept>,
     /// What made it end early.
     pub(super) stopped: Option<StoreError>,
 }
 
-/// Where a resource stands.
+/// Where a file stands.
 enum State {
     Here,
-    Imported(Verified),
+    /// Staged; it comes with its batch.
+    Staged(Verified),
+    Imported,
+    Kept(String),
     Problem(ProblemKind, String),
 }
 
@@ -50,8 +55,8 @@ struct Work<'w, P> {
 }
 
 /// Brings in what is not here, with `jobs` threads; without a store, only checks the volumes.
-/// `progress` is told of each resource that is done with.
-pub(super) fn run<P: Fn(&Entry) + Sync>(
+/// `progress` is told of each that is done with.
+pub(super) fn run<P: Fn(Item<'_>) + Sync>(
     bundle: &Bundle,
     store: Option<&Store>,
     limits: &Limits,
@@ -60,16 +65,16 @@ pub(super) fn run<P: Fn(&Entry) + Sync>(
 ) -> Tally {
     let (tally, batch) = (Mutex::default(), Mutex::default());
     let work = Work { bundle, store, limits, progress, tally, batch };
-    let entries = Mutex::new(bundle.entries());
+    let items = Mutex::new(bundle.items());
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
                 while !work.is_stopped() {
-                    // Not in the condition: the lock must not be held while the resource is read.
-                    let next = lock(&entries).next();
-                    let Some((entry, place)) = next else { return };
-                    work.bring(entry, place);
-                    (work.progress)(entry);
+                    // Not in the condition: the lock must not be held while the file is read.
+                    let next = lock(&items).next();
+                    let Some((item, place)) = next else { return };
+                    work.bring(item, place);
+                    (work.progress)(item);
                 }
             });
         }
@@ -78,27 +83,43 @@ pub(super) fn run<P: Fn(&Entry) + Sync>(
     let (last, _) = mem::take(&mut *lock(&work.batch));
     work.publish(last);
     let mut tally = work.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    tally.problems.sort_by_key(|problem| (problem.volume, problem.resource));
+    tally.problems.sort_by(|a, b| (a.volume, &a.resource).cmp(&(b.volume, &b.resource)));
+    tally.kept.sort_by(|a, b| a.file.cmp(&b.file));
     tally
 }
 
-impl<P: Fn(&Entry) + Sync> Work<'_, P> {
+impl<P: Fn(Item<'_>) + Sync> Work<'_, P> {
     fn is_stopped(&self) -> bool {
         lock(&self.tally).stopped.is_some()
     }
 
-    fn bring(&self, entry: &Entry, place: Place<'_>) {
-        match self.state(entry, place) {
+    fn bring(&self, item: Item<'_>, place: Place<'_>) {
+        let state = match item {
+            Item::Resource(entry) => self.resource(entry, place),
+            Item::Repository(entry) => self.repository(entry, place),
+        };
+        match state {
             Ok(State::Here) => lock(&self.tally).here += 1,
-            Ok(State::Imported(verified)) => self.gather(verified, entry.size),
+            Ok(State::Staged(verified)) => self.gather(verified, item.size()),
+            Ok(State::Imported) => {
+                let mut tally = lock(&self.tally);
+                tally.imported += 1;
+                tally.imported_bytes += item.size();
+            }
+            Ok(State::Kept(why)) => {
+                let Item::Repository(entry) = item else { return };
+                let mut tally = lock(&self.tally);
+                tally.here += 1;
+                tally.kept.push(Kept { file: entry.file.clone(), why });
+            }
             Ok(State::Problem(kind, why)) => {
-                lock(&self.tally).problems.push(Problem::new(self.bundle, entry, kind, why));
+                lock(&self.tally).problems.push(Problem::new(self.bundle, item, kind, why));
             }
             Err(error) => _ = lock(&self.tally).stopped.get_or_insert(error),
         }
     }
 
-    fn state(&self, entry: &Entry, place: Place<'_>) -> Result<State, StoreError> {
+    fn resource(&self, entry: &Entry, place: Place<'_>) -> Result<State, StoreError> {
         if let Some(store) = self.store
             && is_here(store, self.limits, &entry.resource)?
         {
@@ -111,15 +132,27 @@ impl<P: Fn(&Entry) + Sync> Work<'_, P> {
         };
         let from = (volume.file().as_ref(), offset);
         let taken = match self.store {
-            Some(store) => receive(store, self.limits, entry, from).map(State::Imported),
+            Some(store) => receive(store, self.limits, entry, from).map(State::Staged),
             None => check(self.limits, entry, from).map(|()| State::Here),
         };
-        match taken {
-            Err(Fault::Store(error)) => Err(error),
-            Err(fault @ Fault::Wrong(_)) => Ok(State::Problem(ProblemKind::Wrong, fault.to_string())),
-            Err(fault) => Ok(State::Problem(ProblemKind::Damaged, fault.to_string())),
-            Ok(state) => Ok(state),
-        }
+        or_problem(taken)
+    }
+
+    fn repository(&self, entry: &RepositoryEntry, place: Place<'_>) -> Result<State, StoreError> {
+        let (volume, offset) = match (place, self.store) {
+            (Place::At(volume, offset), _) => (volume, offset),
+            (_, Some(store)) if repositories::is_same(store, entry)? => return Ok(State::Here),
+            (Place::Damaged, _) => return Ok(State::Problem(ProblemKind::Damaged, NO_HEADER.to_owned())),
+            (Place::Absent, _) => return Ok(State::Problem(ProblemKind::Lacking, NO_VOLUME.to_owned())),
+        };
+        let from = (volume.file().as_ref(), offset);
+        let Some(store) = self.store else { return or_problem(repositories::check(entry, from).map(|()| State::Here)) };
+        Ok(match repositories::take(store, entry, from)? {
+            Taken::Here => State::Here,
+            Taken::Imported => State::Imported,
+            Taken::Kept(why) => State::Kept(why),
+            Taken::Problem(kind, why) => State::Problem(kind, why),
+        })
     }
 
     fn gather(&self, verified: Verified, size: u64) {
@@ -151,6 +184,16 @@ impl<P: Fn(&Entry) + Sync> Work<'_, P> {
                 Err(error) => _ = tally.stopped.get_or_insert(error),
             }
         }
+    }
+}
+
+/// What is wrong with one file is no reason to stop, what is wrong with the cache is.
+fn or_problem(taken: Result<State, Fault>) -> Result<State, StoreError> {
+    match taken {
+        Err(Fault::Store(error)) => Err(error),
+        Err(fault @ Fault::Wrong(_)) => Ok(State::Problem(ProblemKind::Wrong, fault.to_string())),
+        Err(fault) => Ok(State::Problem(ProblemKind::Damaged, fault.to_string())),
+        Ok(state) => Ok(state),
     }
 }
 

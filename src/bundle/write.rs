@@ -1,12 +1,12 @@
 //! The second pass: the volumes as plain tar files, written beside their names and renamed when all
 //! are whole.
 
-use super::hash::Hashed;
+use super::hash::{Hashed, HashedRepository};
+use super::header::{head, head_bytes};
 use super::layout::{Layout, path, volume_bytes};
 use super::order::{ExportError, Order};
 use super::{Step, Watch};
-use crate::exchange::Entry;
-use crate::protocol::Resource;
+use crate::exchange::{Item, ItemName};
 use crate::store::{Lookup, OpenFile, Stamp, Store};
 use fs_err as fs;
 use std::collections::HashMap;
@@ -20,10 +20,15 @@ const ZEROS: [u8; 512] = [0; 512];
 /// The end of a tar: two blocks of zeros.
 pub(super) const TRAILER: u64 = 2 * BLOCK;
 
-/// What an entry takes: its header, its bytes, and zeros up to a whole block. No name here is too
-/// long for a header, and sizes from 8 GiB on are written in binary, as GNU tar does.
+/// What an entry of a short name takes: its header, its bytes, and zeros up to a whole block. Sizes
+/// from 8 GiB on are written in binary, as GNU tar does.
 pub(super) const fn entry_size(bytes: u64) -> u64 {
     BLOCK.saturating_add(bytes.div_ceil(BLOCK).saturating_mul(BLOCK))
+}
+
+/// What a resource or a git bundle takes.
+pub(super) fn item_size(item: Item<'_>) -> u64 {
+    (head_bytes(&item.path()) - BLOCK).saturating_add(entry_size(item.size()))
 }
 
 /// The files of an export in progress; dropped before the end, they are gone.
@@ -43,7 +48,7 @@ impl Parts {
         order: &Order,
         out: &Path,
         layout: &Layout,
-        hashed: &[Hashed],
+        (hashed, repositories): (&[Hashed], &[HashedRepository]),
         watch: &dyn Watch,
     ) -> Result<Self, ExportError> {
         let count = u32::try_from(layout.index.volumes.len()).unwrap_or(u32::MAX);
@@ -54,7 +59,9 @@ impl Parts {
         let folder = folder_of(out);
         let files: Vec<_> = names.into_iter().map(|name| (part_of(&name), name)).collect();
         check_room(&folder, &files, layout)?;
-        let stamps: HashMap<_, _> = hashed.iter().map(|it| (it.resource, it.stamp)).collect();
+        let stamps = hashed.iter().map(|it| (ItemName::Resource(it.resource), it.stamp));
+        let of_repositories = repositories.iter().map(|it| (ItemName::Repository(it.file.clone()), it.stamp));
+        let stamps: HashMap<_, _> = stamps.chain(of_repositories).collect();
         let mut parts = Self { files: Vec::new(), folder, first: None };
         for (number, (part, name)) in (1..=count).zip(files) {
             let file = create(&part)?;
@@ -63,11 +70,10 @@ impl Parts {
             for (name, bytes) in &layout.metadata {
                 volume.bytes(name, bytes)?;
             }
-            for entry in layout.index.of_volume(number) {
+            for item in layout.index.of_volume(number) {
                 order.check()?;
-                let stamp = stamps.get(&entry.resource).copied();
-                volume.resource(store, entry, stamp)?;
-                watch.step(Step::Done { bytes: entry.size });
+                volume.item(store, item, stamps.get(&item.name()).copied())?;
+                watch.step(Step::Done { bytes: item.size() });
             }
             volume.trailer()?;
             file.sync_all()?;
@@ -150,34 +156,21 @@ impl Volume<'_> {
         self.pad(bytes.len() as u64)
     }
 
-    /// Copies a resource, file to file: the kernel does it without the bytes ever coming here.
-    fn resource(&mut self, store: &Store, entry: &Entry, hashed: Option<Stamp>) -> Result<(), ExportError> {
-        let path = store.path(&entry.resource);
-        let changed = || {
-            let name = entry.name.clone().unwrap_or_else(|| entry.resource.to_string());
-            ExportError::Changed { name, path: path.clone() }
-        };
-        let Some(source) = open_as_hashed(store, &entry.resource, hashed)? else { return Err(changed()) };
-        self.header(&entry.resource.relative_path(), entry.size)?;
-        let copied = io::copy(&mut (&source).take(entry.size), &mut self.file)?;
+    /// Copies a file of the cache: the kernel does it without the bytes ever coming here.
+    fn item(&mut self, store: &Store, item: Item<'_>, hashed: Option<Stamp>) -> Result<(), ExportError> {
+        let changed = || ExportError::Changed { name: item.label(), path: path_of(store, item) };
+        let Some(source) = open_as_hashed(store, item, hashed)? else { return Err(changed()) };
+        self.header(&item.path(), item.size())?;
+        let copied = io::copy(&mut (&source).take(item.size()), &mut self.file)?;
         // What was written to meanwhile may be here and not in the hash.
-        if copied != entry.size || Some(Stamp::of(&source.metadata()?)) != hashed {
+        if copied != item.size() || Some(Stamp::of(&source.metadata()?)) != hashed {
             return Err(changed());
         }
-        Ok(self.pad(entry.size)?)
+        Ok(self.pad(item.size())?)
     }
 
     fn header(&mut self, name: &str, size: u64) -> io::Result<()> {
-        let mut header = tar::Header::new_gnu();
-        header.set_path(name)?;
-        header.set_entry_type(tar::EntryType::Regular);
-        header.set_mode(0o644);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_size(size);
-        header.set_mtime(u64::try_from(self.time.as_second()).unwrap_or_default());
-        header.set_cksum();
-        self.file.write_all(header.as_bytes())
+        self.file.write_all(&head(name, size, self.time))
     }
 
     fn trailer(&mut self) -> io::Result<()> {
@@ -191,13 +184,23 @@ impl Volume<'_> {
     }
 }
 
-fn open_as_hashed(
-    store: &Store,
-    resource: &Resource,
-    hashed: Option<Stamp>,
-) -> Result<Option<std::fs::File>, ExportError> {
-    Ok(match store.look_up(resource)? {
-        Lookup::Verified(OpenFile { file, stamp }, _) if Some(stamp) == hashed => Some(file),
-        _ => None,
-    })
+fn path_of(store: &Store, item: Item<'_>) -> PathBuf {
+    match item {
+        Item::Resource(entry) => store.path(&entry.resource),
+        Item::Repository(entry) => store.repository_path(&entry.file),
+    }
+}
+
+fn open_as_hashed(store: &Store, item: Item<'_>, hashed: Option<Stamp>) -> Result<Option<std::fs::File>, ExportError> {
+    let (file, stamp) = match item {
+        Item::Resource(entry) => match store.look_up(&entry.resource)? {
+            Lookup::Verified(OpenFile { file, stamp }, _) => (file, stamp),
+            _ => return Ok(None),
+        },
+        Item::Repository(entry) => match store.open_repository(&entry.file)? {
+            Some(OpenFile { file, stamp }) => (file, stamp),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(file).filter(|_| Some(stamp) == hashed))
 }

@@ -1,7 +1,7 @@
 //! What stands in the way of a manifest beside missing files: what clients will not even ask a
 //! package server for. The rules are Pkg's; each sentence says what to do.
 
-use crate::closure::{Content, Input, Listed, Plan, RepositoryState, Unmirrorable, UnmirrorableKind};
+use crate::closure::{Content, Input, Listed, Plan, RepositoryState, UnmirrorableKind};
 use crate::julia::{Manifest, Origin, stdlib};
 use crate::protocol::{GENERAL, RepositoryFile, TreeHash, Uuid};
 use serde::Serialize;
@@ -135,7 +135,7 @@ pub(super) fn of_input(input: &Input, plan: &Plan, listed: &Listed, repositories
     };
     findings.extend(manifest.into_iter().flat_map(|manifest| of_registries(manifest, listed)));
     findings.extend(plan.unmirrorable.iter().map(|entry| {
-        let state = entry.repo_url.as_ref().and_then(|url| repositories.get(url)).filter(|state| gives(state, entry));
+        let state = entry.repo_url.as_ref().and_then(|url| repositories.get(url)).filter(|state| state.gives(entry));
         let kind = match entry.kind {
             UnmirrorableKind::Git if state.is_some() => FindingKind::NeedsGit,
             UnmirrorableKind::Git => FindingKind::Git,
@@ -150,12 +150,6 @@ pub(super) fn of_input(input: &Input, plan: &Plan, listed: &Listed, repositories
         findings.extend(manifest.into_iter().flat_map(|manifest| of_packages(manifest, listed)));
     }
     findings
-}
-
-/// Whether the file of a repository is here and has what an entry stands for.
-fn gives(state: &RepositoryState, entry: &Unmirrorable) -> bool {
-    let is_whole = state.bytes.is_some() && state.damage.is_none();
-    is_whole && entry.tree.is_none_or(|tree| state.trees.contains(&tree))
 }
 
 fn of_registries(manifest: &Manifest, listed: &Listed) -> Vec<Finding> {

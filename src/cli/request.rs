@@ -195,14 +195,18 @@ fn tell(gathered: &Gathered, file: Option<&Path>) {
 fn counts(request: &Request) -> String {
     let count = |count: usize, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
     let here = request.inventory.len();
-    [
+    let repositories = request.repositories.len();
+    let mut counts = vec![
         count(here, "resource here", "resources here"),
         count(request.misses.len(), "miss", "misses"),
         count(request.wishes.len(), "wish", "wishes"),
         format!("{} damaged", request.damaged.len()),
         format!("for {}", request.platforms.join(", ")),
-    ]
-    .join(", ")
+    ];
+    if repositories > 0 {
+        counts.insert(1, count(repositories, "git bundle here", "git bundles here"));
+    }
+    counts.join(", ")
 }
 
 fn summary(gathered: &Gathered, file: &Path, written: bool) -> Value {
@@ -221,6 +225,7 @@ fn summary(gathered: &Gathered, file: &Path, written: bool) -> Value {
             "registries": of_kind(Kind::Registry),
             "packages": of_kind(Kind::Package),
             "artifacts": of_kind(Kind::Artifact),
+            "repositories": request.repositories.len(),
         },
         "misses": request.misses.len(),
         "wishes": request.wishes,

@@ -6,7 +6,7 @@ use super::table::{bytes, printable};
 use super::{Outcome, block_on, default_jobs, open_existing_store, print, print_json, say, sources};
 use crate::config::{Config, Settings};
 use crate::mirror::{Mirror, Patience, blocking, limits};
-use crate::protocol::{Kind, Resource};
+use crate::protocol::{Kind, REPOSITORIES, Resource};
 use crate::repair::{Repair, RepairReport, RepairStatus, repair};
 use crate::store::{Action, Store, StoreError};
 use crate::verify::{Report, Scope, all, verify_scope};
@@ -137,7 +137,8 @@ async fn parts(mirror: &Arc<Mirror>, named: &[String]) -> anyhow::Result<Vec<Str
 
 /// `registry`, `package/UUID`, `/artifact/TREE`, or the path of a file or folder in the cache.
 fn below(root: &Path, name: &str) -> Option<String> {
-    let is_kind = |path: &str| Kind::ALL.iter().any(|kind| path.split('/').next() == Some(kind.folder()));
+    let kinds = || Kind::ALL.iter().map(|kind| kind.folder()).chain([REPOSITORIES]);
+    let is_kind = |path: &str| kinds().any(|kind| path.split('/').next() == Some(kind));
     let plain = name.trim_matches('/');
     if is_kind(plain) {
         return Some(plain.to_owned());
@@ -180,7 +181,7 @@ const fn outcome(is_whole: bool) -> Outcome {
 }
 
 fn summary(found: &Report) -> String {
-    let bad = found.damaged.len() as u64;
+    let bad = (found.damaged.len() + found.repositories.iter().filter(|bad| bad.damaged).count()) as u64;
     let good = found.checked - bad;
     format!("{} files checked, {}: {good} good, {bad} damaged", found.checked, bytes(found.bytes))
 }
@@ -194,6 +195,16 @@ fn text(found: &Report) -> String {
     }
     for unreadable in &found.unreadable {
         let _ = writeln!(text, "unreadable: {}: {}", unreadable.resource, unreadable.problem);
+    }
+    text + &repositories(found)
+}
+
+fn repositories(found: &Report) -> String {
+    let mut text = String::new();
+    for bad in &found.repositories {
+        let place = bad.quarantine.as_ref().map_or("still in place".into(), |to| format!("moved to {}", to.display()));
+        let what = if bad.damaged { "damaged" } else { "unreadable" };
+        let _ = writeln!(text, "{what}: {}: {} ({place})", bad.file, printable(&bad.problem));
     }
     text
 }
@@ -217,7 +228,7 @@ fn title(repair: &Repair) -> String {
 }
 
 fn repair_text(report: &RepairReport) -> String {
-    let mut text = String::new();
+    let mut text = repositories(&report.found);
     for repair in &report.repairs {
         let (title, problem) = (printable(&title(repair)), printable(&repair.problem));
         let what = match (repair.status, &repair.from, &repair.reason) {
@@ -237,6 +248,13 @@ fn advise(report: &RepairReport) {
         say(&format!(
             "{missed} of these are on the list of misses now: `airlock misses export FILE` writes it, \
              `airlock prewarm FILE` fetches them on the connected side"
+        ));
+    }
+    let repositories = report.found.repositories.len();
+    if repositories > 0 {
+        say(&format!(
+            "{repositories} git bundles are no good, and nobody is asked for them: only a manifest says what must be in \
+             one. `airlock prewarm --git MANIFEST` makes them again on the connected side, a bundle carries them"
         ));
     }
     for it in &report.stepped_back {

@@ -30,7 +30,10 @@ pub use listed::{Listed, listed_registries};
 pub use plan::{Plan, Selection};
 pub use project_input::ProjectInput;
 pub use registries::{NameError, Registries};
-pub use repositories::{RepositoryState, WantedRepository, remember as remember_repository, verify_repository};
+pub use repositories::{
+    RepositoryState, WantedRepository, has_all_of, known_repository, look_into_repository, replace_repository,
+    verify_repository,
+};
 pub use said::{pinned_versions, said_names};
 pub use solve::{Forbids, Resolved, Solved, Solver, Unsolved, solve_projects};
 pub use survey::{State, Survey, survey};

@@ -1,10 +1,10 @@
 //! `bundle.json`: what is in a bundle, where, and what it builds on.
 
-use crate::protocol::{Flavor, Kind, RegistryTree, Resource, TreeHash, Uuid};
+use super::item::{Item, RepositoryEntry};
+use super::sha256::Sha256;
+use crate::protocol::{Flavor, Kind, RegistryTree, RepositoryFile, Resource, TreeHash, Uuid};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The format that this version writes and reads.
 pub const INDEX_FORMAT: u32 = 1;
@@ -38,8 +38,11 @@ pub struct BundleIndex {
     pub platforms: Vec<String>,
     /// The registries to publish when everything has arrived.
     pub registries: Vec<Publication>,
-    /// What is in it, in the order of the volumes.
+    /// The resources in it, in the order of the volumes.
     pub resources: Vec<Entry>,
+    /// The git bundles of repositories in it, likewise. They come after all resources.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repositories: Vec<RepositoryEntry>,
     /// The volumes, in order.
     pub volumes: Vec<Volume>,
     /// What was wanted and could not be carried.
@@ -58,6 +61,9 @@ pub struct Base {
     pub request: Option<jiff::Timestamp>,
     /// Resources of its closure that are not in it. Empty for a bundle that stands alone.
     pub resources: Vec<Resource>,
+    /// Git bundles that are not in it, with the trees that they must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub repositories: BTreeMap<RepositoryFile, BTreeSet<TreeHash>>,
 }
 
 /// A registry to publish.
@@ -109,9 +115,9 @@ pub struct Replaced(pub Vec<String>);
 pub struct Volume {
     /// The name it was given.
     pub file: String,
-    /// Its resources.
+    /// How many resources and git bundles are in it.
     pub resources: u64,
-    /// The bytes of its resources.
+    /// Their bytes.
     pub bytes: u64,
 }
 
@@ -152,10 +158,6 @@ impl UncarriedKind {
         }
     }
 }
-
-/// A SHA-256, written as 64 lowercase hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Sha256([u8; 32]);
 
 /// A `bundle.json` that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -210,15 +212,19 @@ impl BundleIndex {
             return wrong("the volumes make no sense");
         }
         let mut seen = BTreeSet::new();
+        if !self.resources.iter().all(|entry| seen.insert(entry.resource)) {
+            return wrong("a resource is listed twice");
+        }
+        let mut files = BTreeSet::new();
+        if !self.repositories.iter().all(|entry| files.insert(&entry.file)) {
+            return wrong("a git bundle is listed twice");
+        }
         let mut last = 1;
-        for entry in &self.resources {
-            if !seen.insert(entry.resource) {
-                return wrong("a resource is listed twice");
-            }
-            if entry.volume < last || entry.volume as usize > self.volumes.len() {
+        for item in self.items() {
+            if item.volume() < last || item.volume() as usize > self.volumes.len() {
                 return wrong("the resources are not in the order of the volumes");
             }
-            last = entry.volume;
+            last = item.volume();
         }
         let based: BTreeSet<_> = self.builds_on.resources.iter().collect();
         let known = |registry: &Publication| {
@@ -231,14 +237,20 @@ impl BundleIndex {
         Ok(())
     }
 
-    /// The entries of a volume, counted from 1.
-    pub fn of_volume(&self, volume: u32) -> impl Iterator<Item = &Entry> {
-        self.resources.iter().filter(move |entry| entry.volume == volume)
+    /// Everything in it, in the order of the volumes.
+    pub fn items(&self) -> impl Iterator<Item = Item<'_>> {
+        let repositories = self.repositories.iter().map(Item::Repository);
+        self.resources.iter().map(Item::Resource).chain(repositories)
     }
 
-    /// The bytes of all resources.
+    /// What is in a volume, counted from 1.
+    pub fn of_volume(&self, volume: u32) -> impl Iterator<Item = Item<'_>> {
+        self.items().filter(move |item| item.volume() == volume)
+    }
+
+    /// The bytes of everything in it.
     pub fn bytes(&self) -> u64 {
-        self.resources.iter().fold(0, |sum, entry| sum.saturating_add(entry.size))
+        self.items().fold(0, |sum, item| sum.saturating_add(item.size()))
     }
 
     /// How many resources of a kind.
@@ -258,52 +270,6 @@ pub fn is_file_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= 255 && !text.starts_with('.') && text.bytes().all(plain)
 }
 
-impl Sha256 {
-    /// From the raw digest.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Display for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// Not 64 lowercase hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a SHA-256 is 64 lowercase hexadecimal digits")]
-pub struct ParseSha256Error;
-
-impl FromStr for Sha256 {
-    type Err = ParseSha256Error;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits: &[u8; 64] = text.as_bytes().try_into().map_err(|_| ParseSha256Error)?;
-        let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            for &character in pair {
-                let digit = match character {
-                    b'0'..=b'9' => character - b'0',
-                    b'a'..=b'f' => character - b'a' + 10,
-                    _ => return Err(ParseSha256Error),
-                };
-                *byte = *byte << 4 | digit;
-            }
-        }
-        Ok(Self(bytes))
-    }
-}
-
-crate::protocol::serde_as_text!(Sha256);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,6 +278,7 @@ mod tests {
     use serde_json::{Value, json};
 
     const TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+    const FILE: &str = "git/h/own.jl.git.bundle";
 
     /// An index with everything in it, as JSON to break.
     fn whole() -> Value {
@@ -341,8 +308,12 @@ mod tests {
             ],
             "volumes": [
                 { "file": "a.1of2.tar", "resources": 2, "bytes": 6 },
-                { "file": "a.2of2.tar", "resources": 1, "bytes": 3 },
+                { "file": "a.2of2.tar", "resources": 2, "bytes": 6 },
             ],
+            "repositories": [{
+                "file": FILE, "size": 3, "sha256": "ab".repeat(32), "volume": 2, "url": null, "packages": ["Own"],
+                "trees": [TREE],
+            }],
             "uncarried": [{ "what": "Own 0.1.0", "kind": "git", "why": "clients clone it" }],
             "sbom_sha256": "cd".repeat(32),
         })
@@ -363,7 +334,16 @@ mod tests {
     fn what_is_written_is_read_back() {
         let index = parse(&whole()).unwrap();
         assert_eq!(BundleIndex::parse(&index.to_json()), Ok(index.clone()));
-        assert_eq!((index.bytes(), index.count(Kind::Package), index.of_volume(1).count()), (9, 1, 2));
+        assert_eq!((index.bytes(), index.count(Kind::Package), index.of_volume(2).count()), (12, 1, 2));
+    }
+
+    #[test]
+    fn an_index_without_git_bundles_is_as_it_was_before_they_crossed() {
+        let mut before = whole();
+        before.as_object_mut().unwrap().remove("repositories");
+        let index = parse(&before).unwrap();
+        assert_eq!(index.repositories, []);
+        assert_eq!(serde_json::from_slice::<Value>(&index.to_json()).unwrap(), before);
     }
 
     #[test]
@@ -382,6 +362,9 @@ mod tests {
             ("/resources/0/volume", json!(0), "order"),
             ("/resources/2/volume", json!(3), "order"),
             ("/resources/2/resource", json!(format!("/package/{GENERAL}/{TREE}")), "twice"),
+            ("/repositories/0/volume", json!(1), "order"),
+            ("/repositories/0/volume", json!(3), "order"),
+            ("/repositories", json!([whole()["repositories"][0], whole()["repositories"][0]]), "twice"),
             ("/registries/0/tree", json!("ab".repeat(20)), "registry"),
             ("/registries/0/flavors", json!([]), "registry"),
         ] {
@@ -403,6 +386,10 @@ mod tests {
             ("/resources/0/resource", json!("/artifact/../etc")),
             ("/resources/0/sha256", json!("AB".repeat(32))),
             ("/resources/0/size", json!(-1)),
+            ("/repositories/0/file", json!("git/../x.bundle")),
+            ("/repositories/0/file", json!("registries")),
+            ("/repositories/0/trees", json!(["x"])),
+            ("/repositories/0", json!({ "more": 1 })),
             ("/resources/0", json!({})),
             ("/id", json!("x")),
             ("/created", json!("yesterday")),

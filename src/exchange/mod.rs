@@ -5,10 +5,14 @@
 //! so they are plain JSON; a reader trusts nothing in them that it has not parsed.
 
 mod index;
+mod item;
 mod request;
+mod sha256;
 
 pub use index::{
-    Base, BundleIndex, Entry, INDEX_FORMAT, IndexError, MAX_VOLUMES, Publication, Replaced, Sha256, Uncarried,
-    UncarriedKind, Volume, is_destination, is_file_name,
+    Base, BundleIndex, Entry, INDEX_FORMAT, IndexError, MAX_VOLUMES, Publication, Replaced, Uncarried, UncarriedKind,
+    Volume, is_destination, is_file_name,
 };
+pub use item::{Item, ItemName, RepositoryEntry};
 pub use request::{Damaged, MAX_WISHES, Missed, REQUEST_FORMAT, Received, Request, RequestError, Wish, WishError};
+pub use sha256::{ParseSha256Error, Sha256};

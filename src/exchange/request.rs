@@ -5,9 +5,9 @@
 
 use super::index::is_destination;
 use crate::julia::{Platforms, Version, VersionRange};
-use crate::protocol::{Kind, Listing, Resource, Uuid};
+use crate::protocol::{Kind, Listing, RepositoryFile, Resource, TreeHash, Uuid};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -43,6 +43,9 @@ pub struct Request {
     pub registries: BTreeSet<Resource>,
     /// Everything that is there and verified.
     pub inventory: BTreeSet<Resource>,
+    /// The git bundles of repositories that are there and verified, with the trees that were found in them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub repositories: BTreeMap<RepositoryFile, BTreeSet<TreeHash>>,
     /// What clients asked for and is not there.
     pub misses: Vec<Missed>,
     /// What people asked for by name.

@@ -3,7 +3,7 @@
 use super::{BareClone, GitError, objects};
 use crate::protocol::TreeHash;
 use fs_err as fs;
-use git2::{Indexer, Oid};
+use git2::{ErrorClass, Indexer, Oid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -36,42 +36,75 @@ pub fn references(bundle: &Path) -> Result<References, BundleError> {
 /// would, and returns those of `trees` that are in it. Blocks; `scratch` is an empty folder, which
 /// takes about as much as the bundle.
 pub fn trees_in(bundle: &Path, scratch: &Path, trees: &BTreeSet<TreeHash>) -> Result<BTreeSet<TreeHash>, BundleError> {
+    let (references, objects) = open(bundle, scratch)?;
+    if let Some(name) = missing(&references, &objects)? {
+        return Err(BundleError::Unusable(format!("what {} names is not in it", name.escape_default())));
+    }
+    trees
+        .iter()
+        .filter_map(|tree| match objects.has_tree(*tree) {
+            Ok(here) => here.then_some(Ok(*tree)),
+            Err(error) => Some(Err(broken(&error))),
+        })
+        .collect()
+}
+
+/// Whether all that these references name is in a bundle, and so all that is needed for it. Blocks;
+/// `scratch` is an empty folder, as for [`trees_in`].
+pub fn has_all(bundle: &Path, scratch: &Path, references: &References) -> Result<bool, BundleError> {
+    let (_, objects) = open(bundle, scratch)?;
+    Ok(missing(references, &objects)?.is_none())
+}
+
+/// The references of a bundle, and its objects, each of which was checked.
+fn open(bundle: &Path, scratch: &Path) -> Result<(References, objects::Objects), BundleError> {
     let mut file = BufReader::with_capacity(PIECE, fs::File::open(bundle)?);
     let references = head(&mut (&mut file).take(LONGEST_HEAD))?;
     let packs = scratch.join("objects/pack");
     fs::create_dir_all(&packs)?;
     fs::create_dir_all(scratch.join("objects/info"))?;
     index(file, &packs)?;
-    let shown = bundle.display().to_string();
-    let broken = |error: GitError| BundleError::Unusable(error.to_string());
-    let objects = objects::Objects::open(scratch, &shown).map_err(broken)?;
-    for (name, object) in &references {
-        let here = Oid::from_str(object).map_err(|error| BundleError::Unusable(error.message().to_owned()))?;
-        if !objects.has(here).map_err(broken)? {
-            return Err(BundleError::Unusable(format!("what {} names is not in it", name.escape_default())));
+    let objects = objects::Objects::open(scratch, &bundle.display().to_string()).map_err(|error| broken(&error))?;
+    Ok((references, objects))
+}
+
+/// The name of a reference to an object that is not there.
+fn missing<'r>(references: &'r References, objects: &objects::Objects) -> Result<Option<&'r str>, BundleError> {
+    for (name, object) in references {
+        let object = Oid::from_str(object).map_err(|error| BundleError::Unusable(error.message().to_owned()))?;
+        if !objects.has(object).map_err(|error| broken(&error))? {
+            return Ok(Some(name));
         }
     }
-    trees
-        .iter()
-        .filter_map(|tree| match objects.has_tree(*tree) {
-            Ok(here) => here.then_some(Ok(*tree)),
-            Err(error) => Some(Err(broken(error))),
-        })
-        .collect()
+    Ok(None)
+}
+
+fn broken(error: &GitError) -> BundleError {
+    BundleError::Unusable(error.to_string())
 }
 
 /// Indexes the pack of a bundle, which checks every object, and that whatever one of them names is
 /// among them.
 fn index(mut pack: impl Read, packs: &Path) -> Result<(), BundleError> {
-    let unusable = |error: &git2::Error| BundleError::Unusable(error.message().to_owned());
     let mut indexer = Indexer::new(None, packs, 0o600, true).map_err(|error| unusable(&error))?;
     let mut piece = vec![0; PIECE];
     loop {
         let length = pack.read(&mut piece)?;
         let Some(bytes) = piece.get(..length).filter(|bytes| !bytes.is_empty()) else { break };
-        io::Write::write_all(&mut indexer, bytes).map_err(|error| BundleError::Unusable(error.to_string()))?;
+        io::Write::write_all(&mut indexer, bytes).map_err(|error| {
+            let of_git = error.get_ref().and_then(|error| error.downcast_ref::<git2::Error>());
+            of_git.map_or_else(|| BundleError::Unusable(error.to_string()), unusable)
+        })?;
     }
     indexer.commit().map(drop).map_err(|error| unusable(&error))
+}
+
+/// What the system says, a full disk for one, says nothing of the bundle.
+fn unusable(error: &git2::Error) -> BundleError {
+    match error.class() {
+        ErrorClass::Os | ErrorClass::NoMemory => BundleError::Io(io::Error::other(error.message().to_owned())),
+        _ => BundleError::Unusable(error.message().to_owned()),
+    }
 }
 
 /// The head of a bundle (`git help format-bundle`). One that builds on commits of somewhere else, or
@@ -155,6 +188,20 @@ mod tests {
         assert_eq!(verify(&bundle, tree).unwrap(), [tree].into());
         let names: Vec<_> = references(&bundle).unwrap().into_keys().collect();
         assert_eq!(names, ["HEAD", "refs/heads/main"]);
+    }
+
+    #[test]
+    fn a_later_bundle_has_all_of_an_earlier_one_and_not_the_other_way_round() {
+        let (folder, _) = repository();
+        let at = |name: &str| folder.path().join(name);
+        git(folder.path(), &["branch", "old", "main~1"]);
+        git(folder.path(), &["bundle", "create", "-q", "old.bundle", "old"]);
+        git(folder.path(), &["bundle", "create", "-q", "new.bundle", "main"]);
+        let has = |one: &str, other: &str| {
+            has_all(&at(one), tempfile::tempdir().unwrap().path(), &references(&at(other)).unwrap()).unwrap()
+        };
+        assert!(has("new.bundle", "old.bundle") && has("new.bundle", "new.bundle"));
+        assert!(!has("old.bundle", "new.bundle"));
     }
 
     #[test]

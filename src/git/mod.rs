@@ -29,7 +29,7 @@ mod objects;
 mod pack;
 mod program;
 
-pub use bundle::{BundleError, References, references, trees_in};
+pub use bundle::{BundleError, References, has_all, references, trees_in};
 pub use clone::{BareClone, Refs, Release};
 pub use error::{GitError, MovedTag};
 

@@ -2,7 +2,9 @@
 //! in progress, verified there, and only then put in place of an earlier one.
 
 use super::{Event, Outcome, Progress, RepositoryReport, Request};
-use crate::closure::{Plan, RepositoryState, WantedRepository, one_line, remember_repository, verify_repository};
+use crate::closure::{
+    Plan, RepositoryState, WantedRepository, known_repository, one_line, replace_repository, verify_repository,
+};
 use crate::git::{BareClone, Bounds, Clones, GitError, Refs, Trust, references};
 use crate::mirror::{Mirror, Refusal, blocking};
 use crate::policy::Verdict;
@@ -144,10 +146,9 @@ fn bundle(
 ) -> Result<Result<Made, String>, StoreError> {
     let Some(file) = &state.file else { return Ok(Err("it has no file name".to_owned())) };
     // What was found in the file that is here, for this manifest or another, must not be lost.
-    let held = match store.repository_stamp(file)?.filter(|_| state.damage.is_none()) {
-        Some(stamp) => store.repository_finding(file, stamp)?.trees,
-        None => BTreeSet::new(),
-    };
+    let known = known_repository(store, file)?;
+    let seen = known.as_ref().map(|(stamp, _)| *stamp);
+    let held = known.filter(|_| state.damage.is_none()).map(|(_, trees)| trees).unwrap_or_default();
     let scratch = store.scratch()?;
     let made = scratch.path().join("new.bundle");
     if let Err(error) = clone.bundle(&made) {
@@ -171,8 +172,9 @@ fn bundle(
     if !missing.is_empty() && found.is_empty() && !wanted.trees.is_empty() {
         return Ok(Err(not_there(&missing, clone.shown()).trim_start_matches("; ").to_owned()));
     }
-    let stamp = store.publish_repository(&made, file)?;
-    remember_repository(store, file, stamp, &found, &sought)?;
+    let Some(stamp) = replace_repository(store, &made, (file, seen), &found, &sought)? else {
+        return Ok(Err("another process replaced its file meanwhile: run this again".to_owned()));
+    };
     let state = RepositoryState {
         file: Some(file.clone()),
         bytes: Some(stamp.size),

@@ -83,11 +83,11 @@ impl Store {
         self.count(|census| census.add(resource.kind(), stamp.size));
     }
 
-    /// A file was damaged: one of those that are counted, or a derived one.
-    pub(super) fn count_quarantined(&self, resource: &Resource, stamp: Stamp, was_counted: bool) {
+    /// A file was damaged: one of those that are counted, or a derived one or a git bundle.
+    pub(super) fn count_quarantined(&self, counted: Option<(&Resource, Stamp)>) {
         self.count(|census| {
             census.quarantined += 1;
-            if was_counted {
+            if let Some((resource, stamp)) = counted {
                 let counted = census.of_mut(resource.kind());
                 counted.files = counted.files.saturating_sub(1);
                 counted.bytes = counted.bytes.saturating_sub(stamp.size);

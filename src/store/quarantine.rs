@@ -4,7 +4,7 @@
 //! It is also how other processes learn what was found wrong: its names say which resources.
 
 use super::{Stamp, Store, StoreError, is_absent, publish};
-use crate::protocol::Resource;
+use crate::protocol::{RepositoryFile, Resource};
 use fs_err as fs;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 const FOLDER: &str = ".airlock/quarantine";
+/// Bytes of a name, beside the time.
+const LONGEST_NAME: usize = 200;
 /// Most files that are kept.
 const KEPT_FILES: usize = 1000;
 /// Most bytes that are kept, beside the file that came last.
@@ -61,17 +63,33 @@ impl Store {
         self.set_aside(resource, &self.path(resource))
     }
 
+    /// Takes the git bundle of a repository out of sight, likewise.
+    pub fn quarantine_repository(&self, file: &RepositoryFile, wrong: Stamp) -> Result<Option<PathBuf>, StoreError> {
+        let _lock = self.lock_repositories()?;
+        if self.repository_stamp(file)? != Some(wrong) {
+            return Ok(None);
+        }
+        let name = file.relative_path().replace('/', "-");
+        // The end says most, and all of it may be longer than the name of a file can be.
+        let name = name.get(name.len().saturating_sub(LONGEST_NAME)..).unwrap_or(&name);
+        self.move_aside(name, &self.repository_path(file), |_| self.count_quarantined(None))
+    }
+
     fn set_aside(&self, resource: &Resource, path: &Path) -> Result<Option<PathBuf>, StoreError> {
-        let name = resource.relative_path().replace('/', "-");
+        let is_counted = path == self.root_path(resource);
+        self.move_aside(&resource.relative_path().replace('/', "-"), path, |stamp| {
+            self.count_quarantined(is_counted.then_some((resource, stamp)));
+        })
+    }
+
+    fn move_aside(&self, name: &str, path: &Path, count: impl FnOnce(Stamp)) -> Result<Option<PathBuf>, StoreError> {
         let time = jiff::Timestamp::now().as_nanosecond();
         let to = self.root().join(FOLDER).join(format!("{name}-{time}"));
         let stamp = fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
         match fs::rename(path, &to) {
             Ok(()) => {
                 crate::fault::point("quarantine.moved");
-                if let Some(stamp) = stamp {
-                    self.count_quarantined(resource, stamp, path == self.root_path(resource));
-                }
+                stamp.map(count);
                 // Or what was said to be gone is back after a power cut.
                 for folder in [to.parent(), path.parent()].into_iter().flatten() {
                     publish::sync_folder(folder)?;
@@ -188,6 +206,7 @@ mod tests {
             "artifact-x-1",
             "artifact-",
             "-",
+            "git-h-own.jl.git.bundle-1",
             "package-1-2-3",
             "artifact-4b825dc642cb6eb9a060e54bf8d69288fbee4904",
         ] {

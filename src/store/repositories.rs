@@ -5,7 +5,7 @@
 //! file counts for the file as it was then.
 
 use super::lines::{append_rebuildable, read_lines};
-use super::{Removal, Stamp, Store, StoreError, is_absent, publish};
+use super::{Lock, OpenFile, Removal, Stamp, Store, StoreError, is_absent, publish};
 use crate::protocol::{REPOSITORIES, RepositoryFile, TreeHash};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,24 @@ impl Store {
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The bundle of a repository, open; `None` if it is not here.
+    pub fn open_repository(&self, file: &RepositoryFile) -> Result<Option<OpenFile>, StoreError> {
+        let file = match fs::File::open(self.repository_path(file)) {
+            Ok(file) => file,
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let metadata = file.metadata()?;
+        let stamp = Stamp::of(&metadata);
+        Ok(metadata.is_file().then(|| OpenFile { file: file.into_parts().0, stamp }))
+    }
+
+    /// The lock on what is in `git/` and what is known of it: whoever replaces a file holds it from
+    /// the last look at that until what was found in the new one is written down.
+    pub fn lock_repositories(&self) -> Result<Lock, StoreError> {
+        Ok(Lock::acquire(&self.root.join(".airlock/locks/repositories"))?)
     }
 
     /// All bundles of repositories that are here, by name. Names that are none are passed over.

@@ -11,7 +11,7 @@ use airlock::protocol::{Kind, Resource};
 use airlock::store::Store;
 use fs_err as fs;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -98,6 +98,7 @@ fn request(inventory: BTreeSet<Resource>) -> Request {
         julia: Vec::new(),
         registries: BTreeSet::new(),
         inventory,
+        repositories: BTreeMap::new(),
         misses: Vec::new(),
         wishes: Vec::new(),
         damaged: Vec::new(),
@@ -338,7 +339,8 @@ async fn volumes_have_their_size_and_make_one_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fits_no_volume_is_named_before_anything_is_written() {
     let scene = outside().await;
-    for (size, words) in [("1KiB", "index and the checksums"), ("15000B", "Lantern has 1867 bytes and fits no volume")]
+    for (size, words) in
+        [("1KiB", "index and the checksums"), ("15000B", "Lantern 0.2.0 has 1867 bytes and fits no volume")]
     {
         let output = exported(&scene, &["--volume-size", size, "b.tar"]).await;
         let (code, text) = said(&output);
@@ -413,7 +415,7 @@ async fn a_file_that_changes_between_the_passes_fails_the_export_and_leaves_noth
     let pebble = scene.cache().join(resource_of("Pebble/1.1.0").relative_path());
     let mirror = mirror(&scene.offline());
     let failed = export(Arc::clone(&mirror), order(out.clone()), Arc::new(Meddler(pebble))).await.unwrap_err();
-    assert!(matches!(&failed, ExportError::Changed { name, .. } if name == "Pebble"), "{failed}");
+    assert!(matches!(&failed, ExportError::Changed { name, .. } if name == "Pebble 1.1.0"), "{failed}");
     assert!(!out.exists() && !out.with_extension("tar.part").exists());
     assert_eq!(mirror.store().sent("all").unwrap().len(), 0);
     let good = export(Arc::clone(&mirror), order(out), Arc::new(())).await.unwrap();

@@ -50,7 +50,7 @@ pub(crate) enum Start {
     Damaged,
     /// A depot.
     Depot,
-    /// The volumes of a bundle.
+    /// The volumes of a bundle, in which there is a git bundle too.
     Bundle,
     /// A manifest that takes a package from a git repository.
     Repository,
@@ -170,7 +170,9 @@ impl Place {
                 fs_err::rename(carried.at(""), folder.join("depot")).unwrap();
             }
             Start::Bundle => {
-                let files = Packing::of(&Site::sample().unwrap(), 2).write(&folder);
+                let git_bundle = crate::git_packages::git_bundle();
+                let packing = Packing::of(&Site::sample().unwrap(), 2);
+                let files = packing.with(crate::git_packages::FILE, &git_bundle, &[]).write(&folder);
                 for (number, file) in (1..).zip(files) {
                     fs_err::rename(file, folder.join(format!("b{number}.tar"))).unwrap();
                 }

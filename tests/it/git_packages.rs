@@ -13,17 +13,17 @@ use tempfile::TempDir;
 /// What the manifest has, and `https` servers of these tests: no such host exists, and git rewrites
 /// their addresses to folders.
 const HOST: &str = "https://git.example.invalid/";
-const URL: &str = "https://git.example.invalid/Acme/Own.jl.git";
-const FILE: &str = "git/git.example.invalid/!acme/!own.jl.git.bundle";
-const UUID: &str = "11111111-2222-4333-8444-555555555555";
+pub(crate) const URL: &str = "https://git.example.invalid/Acme/Own.jl.git";
+pub(crate) const FILE: &str = "git/git.example.invalid/!acme/!own.jl.git.bundle";
+pub(crate) const UUID: &str = "11111111-2222-4333-8444-555555555555";
 
 /// An outside with a repository.
-struct Outside {
-    scene: Scene,
+pub(crate) struct Outside {
+    pub(crate) scene: Scene,
 }
 
 impl Outside {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let outside = Self { scene: Scene::new().await };
         fs::create_dir_all(outside.repository()).unwrap();
         git(&outside.repository(), &["init", "-q", "-b", "main"]);
@@ -32,16 +32,16 @@ impl Outside {
         outside
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.scene.folder.path().join(name)
     }
 
-    fn repository(&self) -> PathBuf {
+    pub(crate) fn repository(&self) -> PathBuf {
         self.path("origin/Acme/Own.jl.git")
     }
 
     /// A new version of the package; returns its tree.
-    fn commit(&self, version: &str) -> String {
+    pub(crate) fn commit(&self, version: &str) -> String {
         let repository = self.repository();
         fs::create_dir_all(repository.join("src")).unwrap();
         let project = format!("name = \"Own\"\nuuid = \"{UUID}\"\nversion = \"0.{version}.0\"\n");
@@ -54,19 +54,19 @@ impl Outside {
         self.tree()
     }
 
-    fn tree(&self) -> String {
+    pub(crate) fn tree(&self) -> String {
         git(&self.repository(), &["rev-parse", "HEAD^{tree}"])
     }
 
     /// A manifest that names a tree of the repository.
-    fn manifest(&self, url: &str, tree: &str) -> PathBuf {
+    pub(crate) fn manifest(&self, url: &str, tree: &str) -> PathBuf {
         let path = self.path("project/Manifest.toml");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, manifest(url, tree)).unwrap();
         path
     }
 
-    async fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         self.run_with(arguments, &[]).await
     }
 
@@ -77,7 +77,7 @@ impl Outside {
         tokio::time::timeout(LONG, airlock.output()).await.unwrap().unwrap()
     }
 
-    async fn prewarm(&self, more: &[&str]) -> (Option<i32>, Value) {
+    pub(crate) async fn prewarm(&self, more: &[&str]) -> (Option<i32>, Value) {
         let upstream = self.scene.upstream.url();
         let arguments = [&["prewarm", "--json", "--upstream", &upstream, "project"], more].concat();
         let output = self.run(&arguments).await;
@@ -90,12 +90,12 @@ impl Outside {
         (output.status.code(), serde_json::from_slice(&output.stdout).unwrap())
     }
 
-    fn bundle(&self) -> PathBuf {
+    pub(crate) fn bundle(&self) -> PathBuf {
         self.path("cache").join(FILE)
     }
 }
 
-fn manifest(url: &str, tree: &str) -> String {
+pub(crate) fn manifest(url: &str, tree: &str) -> String {
     format!(
         "[[Own]]\ngit-tree-sha1 = \"{tree}\"\nrepo-rev = \"main\"\nrepo-url = \"{url}\"\nuuid = \"{UUID}\"\n\
          version = \"0.1.0\"\n"
@@ -117,12 +117,20 @@ pub(crate) fn lay_out(folder: &Path) {
     fs::write(folder.join("project/Manifest.toml"), manifest(URL, &tree)).unwrap();
 }
 
+/// The bytes of a git bundle of such a repository.
+pub(crate) fn git_bundle() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    lay_out(folder.path());
+    git(&folder.path().join("origin/Acme/Own.jl.git"), &["bundle", "create", "-q", "x.bundle", "main"]);
+    fs::read(folder.path().join("origin/Acme/Own.jl.git/x.bundle")).unwrap()
+}
+
 /// The lines of an admin: the addresses of the host lead to a folder.
 pub(crate) fn rewrites(folder: &Path) -> String {
     format!("[url \"file://{}/\"]\n\tinsteadOf = {HOST}\n", folder.display())
 }
 
-fn git(folder: &Path, arguments: &[&str]) -> String {
+pub(crate) fn git(folder: &Path, arguments: &[&str]) -> String {
     let mut command = std::process::Command::new("git");
     command.args(["-c", "user.name=n", "-c", "user.email=e"]).args(arguments).current_dir(folder);
     command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
@@ -363,17 +371,6 @@ async fn rsync_takes_them_along_and_nothing_else_of_their_folder() {
     assert_eq!(check.status.code(), Some(0), "{}", stdout(&check));
 }
 
-#[tokio::test]
-async fn an_export_says_that_they_cross_another_way() {
-    let outside = Outside::new().await;
-    outside.manifest(URL, &outside.tree());
-    outside.prewarm(&["--git"]).await;
-    let output = outside.run(&["bundle", "export", "--json", "--no-fetch", "x.tar", "project"]).await;
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{:?}", said(&output)));
-    let why = report["uncarried"][0]["why"].as_str().unwrap_or_default();
-    assert!(output.status.code() == Some(1) && why.contains(FILE) && why.contains("rsync"), "{report}");
-}
-
 const INSTANTIATE: &str = r#"
     using Pkg
     Pkg.activate("project")
@@ -416,4 +413,34 @@ async fn a_real_client_inside_instantiates_from_a_repository_that_was_made_of_th
     pkg.env("HOME", &home).env("JULIA_PKG_USE_CLI_GIT", "true");
     let output = tokio::time::timeout(LONG * 5, pkg.output()).await.unwrap().unwrap();
     assert!(text(&output).contains("OWN: 1"), "{}", text(&output));
+}
+
+#[tokio::test]
+async fn verify_sets_a_damaged_git_bundle_aside_and_repair_says_what_brings_it_back() {
+    let outside = Outside::new().await;
+    outside.manifest(URL, &outside.tree());
+    outside.prewarm(&["--git"]).await;
+    let verify = async |arguments: &[&str]| {
+        let output = outside.run(&[&["verify", "--json"], arguments].concat()).await;
+        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).unwrap(), said(&output).1)
+    };
+    let (code, report, _) = verify(&["git"]).await;
+    assert_eq!((code, &report["checked"]), (Some(0), &1.into()), "{report}");
+    let mut bytes = fs::read(outside.bundle()).unwrap();
+    let middle = bytes.len() - 40;
+    bytes[middle] ^= 1;
+    fs::write(outside.bundle(), &bytes).unwrap();
+    let (code, report, _) = verify(&["--dry-run"]).await;
+    assert_eq!((code, &report["repositories"][0]["quarantine"]), (Some(1), &Value::Null), "{report}");
+    let (code, report, _) = verify(&["registry"]).await;
+    assert_eq!((code, &report["repositories"]), (Some(0), &Value::Array(Vec::new())), "it is not of that part");
+    let upstream = outside.scene.upstream.url();
+    let output = outside.run(&["verify", "--repair", "--upstream", &upstream]).await;
+    let (code, text) = said(&output);
+    assert!(code == Some(1) && text.contains("airlock prewarm --git MANIFEST"), "{text}");
+    assert!(stdout(&output).contains(&format!("damaged: {FILE}: ")), "{}", stdout(&output));
+    assert!(!outside.bundle().exists());
+    let quarantined = fs::read_dir(outside.path("cache/.airlock/quarantine")).unwrap().count();
+    assert_eq!((quarantined, verify(&[]).await.0), (1, Some(0)));
+    assert_eq!(outside.prewarm(&["--git"]).await.1["repositories"][0]["status"], "fetched");
 }

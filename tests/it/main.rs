@@ -11,6 +11,7 @@ mod binary;
 mod bundle_export;
 mod bundle_import;
 mod bundle_report;
+mod bundle_repositories;
 mod check;
 mod cli;
 mod clock;

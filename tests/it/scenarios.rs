@@ -194,6 +194,8 @@ pub(crate) const IMPORT: Scenario = Scenario {
         "view.recorded",
         "view.listed",
         "activity.noted",
+        "repository.synced",
+        "repository.renamed",
         "import.checked",
         "import.staged",
         "import.batch",

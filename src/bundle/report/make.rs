@@ -1,9 +1,9 @@
 //! From volumes to the sheet.
 
 use super::read::{ReadPackage, ReadVolume, read};
-use super::{ArtifactLine, PackageLine, RegistryLine, ReportError, Sheet, Totals, VolumeLine, plain};
+use super::{ArtifactLine, PackageLine, RegistryLine, ReportError, RepositoryLine, Sheet, Totals, VolumeLine, plain};
 use crate::bundle::{Bundle, Signature, TrustedKey, gather};
-use crate::exchange::{BundleIndex, Entry, Publication, Uncarried, Volume};
+use crate::exchange::{BundleIndex, Entry, Publication, RepositoryEntry, Uncarried, Volume};
 use crate::julia::Version;
 use crate::protocol::{Kind, Resource};
 use crate::tree::Limits;
@@ -41,11 +41,13 @@ impl Sheet {
                 registries: index.count(Kind::Registry),
                 packages: index.count(Kind::Package),
                 artifacts: index.count(Kind::Artifact),
+                repositories: index.repositories.len(),
                 bytes: index.bytes(),
             },
             registries: registries(index),
             packages: packages(index, read.packages),
             artifacts: artifacts(index),
+            repositories: repositories(index),
             builds_on: index.builds_on.clone(),
             uncarried: uncarried(index),
         })
@@ -114,6 +116,19 @@ fn artifacts(index: &BundleIndex) -> Vec<ArtifactLine> {
     };
     let mut lines: Vec<_> = of.map(line).collect();
     lines.sort_by(|a, b| (&a.name, a.tree).cmp(&(&b.name, b.tree)));
+    lines
+}
+
+fn repositories(index: &BundleIndex) -> Vec<RepositoryLine> {
+    let line = |entry: &RepositoryEntry| RepositoryLine {
+        file: entry.file.clone(),
+        url: entry.url.as_deref().map(plain),
+        packages: entry.packages.iter().map(|name| plain(name)).collect(),
+        trees: entry.trees.clone(),
+        size: entry.size,
+    };
+    let mut lines: Vec<_> = index.repositories.iter().map(line).collect();
+    lines.sort_by(|a, b| a.file.cmp(&b.file));
     lines
 }
 

@@ -9,7 +9,7 @@ pub use render::MarkdownEscaper;
 
 use super::{GatherError, Licence, Signature};
 use crate::exchange::{Base, Sha256, Uncarried};
-use crate::protocol::{Flavor, TreeHash, Uuid};
+use crate::protocol::{Flavor, RepositoryFile, TreeHash, Uuid};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -51,6 +51,8 @@ pub struct Sheet {
     pub packages: Vec<PackageLine>,
     /// Its artifacts, by name.
     pub artifacts: Vec<ArtifactLine>,
+    /// The git bundles of repositories in it, by name.
+    pub repositories: Vec<RepositoryLine>,
     /// What it takes to be there already.
     pub builds_on: Base,
     /// What was wanted and could not be carried.
@@ -68,7 +70,7 @@ pub struct VolumeLine {
     pub size: Option<u64>,
     /// Of the whole file; `None` if it was not given or cannot be read.
     pub sha256: Option<Sha256>,
-    /// How many resources are in it.
+    /// How many resources and git bundles are in it.
     pub resources: u64,
     /// What is wrong with it.
     pub problem: Option<String>,
@@ -83,6 +85,8 @@ pub struct Totals {
     pub packages: usize,
     /// Artifacts in it.
     pub artifacts: usize,
+    /// Git bundles in it.
+    pub repositories: usize,
     /// Bytes of all of them.
     pub bytes: u64,
 }
@@ -136,6 +140,21 @@ pub struct ArtifactLine {
     /// Its tree.
     pub tree: TreeHash,
     /// Bytes of its tarball.
+    pub size: u64,
+}
+
+/// A git bundle. Nobody looked for licences in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RepositoryLine {
+    /// Its path.
+    pub file: RepositoryFile,
+    /// The address of the repository, if a manifest named it.
+    pub url: Option<String>,
+    /// The packages that manifests take from it.
+    pub packages: Vec<String>,
+    /// The trees that they take.
+    pub trees: BTreeSet<TreeHash>,
+    /// Its bytes.
     pub size: u64,
 }
 

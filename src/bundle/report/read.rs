@@ -1,7 +1,7 @@
 //! Reading the volumes: the SHA-256 of each file, and each package's licence, in one pass each.
 
 use crate::bundle::{Bundle, Licence, Place};
-use crate::exchange::{Entry, Sha256};
+use crate::exchange::{Entry, Item, Sha256};
 use crate::protocol::{Kind, Resource};
 use crate::tree::Limits;
 use sha2::{Digest as _, Sha256 as Hasher};
@@ -37,8 +37,10 @@ enum Task<'a> {
 /// Reads everything with `jobs` threads.
 pub(super) fn read(bundle: &Bundle, limits: &Limits, jobs: usize, progress: &(impl Fn(&str, u64) + Sync)) -> Findings {
     let volumes = bundle.volumes().map(|volume| Task::Volume(volume.number(), volume.file()));
-    let packages = bundle.entries().filter(|(entry, _)| entry.resource.kind() == Kind::Package);
-    let packages = packages.map(|(entry, place)| Task::Package(entry, place));
+    let packages = bundle.items().filter_map(|(item, place)| match item {
+        Item::Resource(entry) if entry.resource.kind() == Kind::Package => Some(Task::Package(entry, place)),
+        Item::Resource(_) | Item::Repository(_) => None,
+    });
     // The volumes first: they take longest.
     let tasks = Mutex::new(volumes.chain(packages));
     let findings = Mutex::new(Findings::default());

@@ -1,7 +1,7 @@
 //! The sheet as Markdown and as HTML. Everything that a template puts in is escaped by askama,
 //! for Markdown by [`MarkdownEscaper`].
 
-use super::{ArtifactLine, PackageLine, RegistryLine, ReportError, Sheet, VolumeLine};
+use super::{ArtifactLine, PackageLine, RegistryLine, ReportError, RepositoryLine, Sheet, VolumeLine};
 use crate::bundle::Signature;
 use askama::Template;
 use bytesize::ByteSize;
@@ -112,6 +112,9 @@ impl Sheet {
         if !base.resources.is_empty() {
             lines.push(format!("{} resources that are needed and not in it", base.resources.len()));
         }
+        if !base.repositories.is_empty() {
+            lines.push(format!("{} git bundles that are needed and not in it", base.repositories.len()));
+        }
         lines
     }
 }
@@ -194,6 +197,24 @@ impl PackageLine {
 impl ArtifactLine {
     fn label(&self) -> &str {
         self.name.as_deref().unwrap_or("unknown")
+    }
+
+    fn size(&self) -> String {
+        size(self.size)
+    }
+}
+
+impl RepositoryLine {
+    fn address(&self) -> &str {
+        self.url.as_deref().unwrap_or("unknown")
+    }
+
+    fn packages(&self) -> String {
+        if self.packages.is_empty() { "unknown".to_owned() } else { list(self.packages.iter().cloned()) }
+    }
+
+    fn trees(&self) -> String {
+        list(self.trees.iter().map(ToString::to_string))
     }
 
     fn size(&self) -> String {

@@ -226,6 +226,9 @@ fn text(exported: &Exported) -> String {
         let name = package.name.as_deref().unwrap_or("a package without a name");
         let _ = writeln!(text, "{}", printable(&format!("{name} {}", package.version.as_deref().unwrap_or(""))));
     }
+    for file in exported.repositories.iter().filter(|_| exported.dry_run) {
+        let _ = writeln!(text, "{file}");
+    }
     let verb = if exported.dry_run { "would write" } else { "wrote" };
     for file in &exported.files {
         let _ = writeln!(text, "{verb} {}", file.display());

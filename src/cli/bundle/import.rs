@@ -53,9 +53,9 @@ pub(super) fn run(config: &Config, args: &ImportArgs) -> anyhow::Result<Outcome>
         allow_rollback: args.allow_rollback.unwrap_or(false),
         jobs: super::jobs(config),
     };
-    let total = bundles.iter().map(|bundle| bundle.index.resources.len() as u64).sum();
+    let total = bundles.iter().map(|bundle| bundle.index.items().count() as u64).sum();
     let bar = Bar::new(total, "importing");
-    let report = import.run(&store, &bundles, &|entry| bar.step(&super::title(entry), entry.size));
+    let report = import.run(&store, &bundles, &|item| bar.step(&super::title(item), item.size()));
     bar.finish();
     let report = report?;
     if report.changed {
@@ -107,8 +107,9 @@ fn one(report: &ImportReport, bundle: &Imported) -> String {
     let missing = bundle.resources - bundle.here - bundle.imported;
     let _ = writeln!(
         text,
-        "  {} resources: {} {done} ({}), {} here already, {missing} missing",
-        bundle.resources,
+        "  {} resources{}: {} {done} ({}), {} here already, {missing} missing",
+        bundle.resources - bundle.repositories,
+        git_bundles(bundle.repositories),
         bundle.imported,
         bytes(bundle.imported_bytes),
         bundle.here
@@ -118,6 +119,10 @@ fn one(report: &ImportReport, bundle: &Imported) -> String {
     }
     text += &shown::damage(&bundle.problems);
     text
+}
+
+fn git_bundles(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(" and {count} git bundles") }
 }
 
 fn listed(registry: &Listed) -> String {
@@ -169,6 +174,7 @@ fn advice(bundle: &Imported) -> Vec<String> {
             ),
         });
     }
+    lines.extend(bundle.kept.iter().map(|kept| format!("{} did not come: {}", kept.file, kept.why)));
     for &gap in &bundle.gaps {
         let overlap = bundle.sequence - gap + 1;
         lines.push(format!("bundle {gap} never arrived; ask for it again: {}", again(overlap)));

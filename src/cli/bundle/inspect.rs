@@ -7,7 +7,7 @@ use super::super::{Outcome, print, print_json};
 use super::{shown, trusted_keys};
 use crate::bundle::{Bundle, Inspected, gather, inspect};
 use crate::config::{Config, Settings};
-use crate::exchange::{Publication, UncarriedKind};
+use crate::exchange::{Publication, RepositoryEntry, UncarriedKind};
 use crate::mirror::limits;
 use serde_json::json;
 use std::fmt::Write as _;
@@ -53,8 +53,8 @@ fn look(config: &Config, bundle: &Bundle, verify: bool) -> Inspected {
         return inspect(bundle, None, &|_| {});
     }
     let (limits, jobs) = (limits(&config.limits), super::jobs(config));
-    let bar = Bar::new(bundle.index.resources.len() as u64, "hashing");
-    let inspected = inspect(bundle, Some((&limits, jobs)), &|entry| bar.step(&super::title(entry), entry.size));
+    let bar = Bar::new(bundle.index.items().count() as u64, "hashing");
+    let inspected = inspect(bundle, Some((&limits, jobs)), &|item| bar.step(&super::title(item), item.size()));
     bar.finish();
     inspected
 }
@@ -71,15 +71,23 @@ fn text(bundle: &Inspected) -> String {
     text += &shown::volumes(&bundle.volumes);
     let _ = writeln!(
         text,
-        "  {} registries, {} package versions, {} artifacts: {}",
+        "  {} registries, {} package versions, {} artifacts{}: {}",
         bundle.registry_count,
         bundle.package_count,
         bundle.artifact_count,
+        if bundle.repositories.is_empty() {
+            String::new()
+        } else {
+            format!(", {} git bundles", bundle.repositories.len())
+        },
         bytes(bundle.bytes)
     );
     let _ = writeln!(text, "  platforms: {}", printable(&bundle.platforms.join(", ")));
     for registry in &bundle.registries {
         let _ = writeln!(text, "  publishes {}", publication(registry));
+    }
+    for repository in &bundle.repositories {
+        let _ = writeln!(text, "  has {}{}", repository.file, of_packages(repository));
     }
     text += &base(bundle);
     for uncarried in &bundle.uncarried {
@@ -106,6 +114,14 @@ fn publication(registry: &Publication) -> String {
         },
     );
     format!("{name} at {}, {when}, in {}", registry.tree, files.join(", "))
+}
+
+fn of_packages(repository: &RepositoryEntry) -> String {
+    if repository.packages.is_empty() {
+        return String::new();
+    }
+    let packages: Vec<_> = repository.packages.iter().map(String::as_str).collect();
+    format!(", for {}", printable(&packages.join(", ")))
 }
 
 fn base(bundle: &Inspected) -> String {

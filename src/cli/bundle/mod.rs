@@ -12,7 +12,7 @@ use super::Outcome;
 use super::table::printable;
 use crate::bundle::TrustedKey;
 use crate::config::{Config, Settings};
-use crate::exchange::Entry;
+use crate::exchange::Item;
 use anyhow::Context as _;
 use clap::Subcommand;
 use fs_err as fs;
@@ -77,11 +77,7 @@ fn jobs(config: &Config) -> usize {
     config.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from))
 }
 
-/// What a person calls a resource.
-fn title(entry: &Entry) -> String {
-    match (&entry.name, &entry.version) {
-        (Some(name), Some(version)) => printable(&format!("{name} {version}")),
-        (Some(name), None) => printable(name),
-        (None, _) => entry.resource.to_string(),
-    }
+/// What a person calls a resource or a git bundle.
+fn title(item: Item<'_>) -> String {
+    printable(&item.label())
 }

@@ -72,6 +72,7 @@ fn request() -> Request {
         julia: vec!["1.10.2".into()],
         registries: [Resource::Registry { uuid: GENERAL, tree }].into(),
         inventory: [package].into(),
+        repositories: [("git/h/own.bundle".parse().unwrap(), [tree].into())].into(),
         misses: vec![Missed::new(package, Some("Example".into()), Some("a\nb".into()), 2)],
         wishes: vec!["Example@1".parse().unwrap()],
         damaged: vec![Damaged { resource: Resource::Artifact { tree } }],
@@ -89,6 +90,7 @@ fn what_is_written_is_what_the_format_says() {
         "airlock_request": 1, "created": "1970-01-01T00:00:00Z", "site": uuid, "name": "site-1",
         "platforms": ["x86_64-linux-gnu"], "julia": ["1.10.2"], "registries": [format!("/registry/{uuid}/{tree}")],
         "inventory": [package],
+        "repositories": {"git/h/own.bundle": [tree]},
         "misses": [{"resource": package, "name": "Example", "version": null, "count": 2}],
         "wishes": ["Example@1"], "damaged": [{"resource": format!("/artifact/{tree}")}],
         "received": [{"origin": uuid, "destination": "lab", "last": 3, "gaps": [1]}],
@@ -96,6 +98,15 @@ fn what_is_written_is_what_the_format_says() {
     assert_eq!(written, expected);
     assert!(Request::is_request(&String::from_utf8(request.to_json()).unwrap()));
     assert_eq!(request.listing().iter().count(), 1);
+}
+
+#[test]
+fn a_request_without_git_bundles_is_as_it_was_before_they_crossed() {
+    let mut before = serde_json::to_value(request()).unwrap();
+    before.as_object_mut().unwrap().remove("repositories");
+    let request = Request::parse(before.to_string().as_bytes()).unwrap();
+    assert!(request.repositories.is_empty());
+    assert_eq!(serde_json::from_slice::<Value>(&request.to_json()).unwrap(), before);
 }
 
 #[test]
@@ -114,6 +125,8 @@ fn hostile_requests_are_refused() {
         ("/julia", json!(["newest"]), "version of Julia"),
         ("/registries", json!([path]), "a registry that is none"),
         ("/inventory", json!(["/artifact/../../etc"]), "not a request"),
+        ("/repositories", json!({"git/../x.bundle": []}), "not a request"),
+        ("/repositories", json!({"git/h/own.bundle": ["x"]}), "not a request"),
         ("/misses/0/resource", json!("/etc/passwd"), "not a request"),
         ("/misses/0/name", json!("a\u{7}b"), "cannot be shown"),
         ("/misses/0/version", json!("1".repeat(101)), "cannot be shown"),

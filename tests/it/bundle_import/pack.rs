@@ -1,8 +1,8 @@
 //! Bundles as another tool could pack them, and as nobody should.
 
 use airlock::bundle::{SBOM_NAME, SIGNATURE_NAME, SUMS_NAME, SigningKey, sums};
-use airlock::exchange::{Base, BundleIndex, Entry, Publication, Sha256, Volume};
-use airlock::protocol::{Flavor, GENERAL, Kind, Resource, Uuid};
+use airlock::exchange::{Base, BundleIndex, Entry, Item, Publication, RepositoryEntry, Sha256, Volume};
+use airlock::protocol::{Flavor, GENERAL, Kind, RepositoryFile, Resource, TreeHash, Uuid};
 use airlock::sample::Site;
 use sha2::Digest as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +13,8 @@ pub(crate) struct Packing {
     pub(crate) index: BundleIndex,
     /// The bodies by resource; what is not here is packed as zeros.
     pub(crate) bodies: BTreeMap<Resource, Vec<u8>>,
+    /// The git bundles, likewise.
+    pub(crate) repositories: BTreeMap<RepositoryFile, Vec<u8>>,
     pub(crate) signature: Option<String>,
 }
 
@@ -62,6 +64,7 @@ impl Packing {
                 })
                 .collect(),
             resources: resources.iter().enumerate().map(entry).collect(),
+            repositories: Vec::new(),
             volumes: (1..=volumes)
                 .map(|number| Volume { file: format!("b.{number}.tar"), resources: 0, bytes: 0 })
                 .collect(),
@@ -69,7 +72,23 @@ impl Packing {
             sbom_sha256: sha256(b"{}"),
         };
         let bodies = resources.iter().map(|resource| (*resource, body(resource))).collect();
-        Self { index, bodies, signature: None }
+        Self { index, bodies, repositories: BTreeMap::new(), signature: None }
+    }
+
+    /// Adds a git bundle to the last volume.
+    pub(crate) fn with(mut self, file: &str, bytes: &[u8], trees: &[TreeHash]) -> Self {
+        let file: RepositoryFile = file.parse().unwrap();
+        self.index.repositories.push(RepositoryEntry {
+            file: file.clone(),
+            size: bytes.len() as u64,
+            sha256: sha256(bytes),
+            volume: u32::try_from(self.index.volumes.len()).unwrap(),
+            url: None,
+            packages: ["Own".to_owned()].into(),
+            trees: trees.iter().copied().collect(),
+        });
+        self.repositories.insert(file, bytes.to_vec());
+        self
     }
 
     /// Another bundle than before: its number, and an id that goes with it.
@@ -100,8 +119,12 @@ impl Packing {
         }
         append(&mut tar, SUMS_NAME, &sums(&self.index));
         append(&mut tar, SBOM_NAME, b"{}");
-        for entry in self.index.of_volume(number) {
-            append(&mut tar, &entry.resource.relative_path(), &self.bodies[&entry.resource]);
+        for item in self.index.of_volume(number) {
+            let body = match item {
+                Item::Resource(entry) => &self.bodies[&entry.resource],
+                Item::Repository(entry) => &self.repositories[&entry.file],
+            };
+            append(&mut tar, &item.path(), body);
         }
         tar.into_inner().unwrap()
     }
@@ -115,6 +138,13 @@ impl Packing {
             path
         };
         numbers.map(write).collect()
+    }
+
+    /// The offset of a git bundle's bytes in its volume.
+    pub(crate) fn offset_of_repository(&self, file: &str) -> usize {
+        let entry = self.index.repositories.iter().find(|entry| entry.file.relative_path() == file).unwrap();
+        let (volume, body) = (self.volume(entry.volume), &self.repositories[&entry.file]);
+        (0..volume.len()).step_by(512).find(|&at| volume[at..].starts_with(body)).unwrap()
     }
 
     /// The offset of a resource's bytes in its volume.
