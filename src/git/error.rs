@@ -166,7 +166,9 @@ struct Moved<'a>(Option<&'a MovedTag>);
 
 impl fmt::Display for Moved<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(MovedTag { tag, tree }) = self.0 else { return Ok(()) };
+        let Some(MovedTag { tag, tree }) = self.0 else {
+            return f.write_str(": its history was pushed over since then, or it never was there");
+        };
         write!(f, ": tag {tag} has tree {tree} now, so it was moved after the version was registered")
     }
 }
