@@ -280,6 +280,22 @@ async fn what_fails_for_one_artifact_is_asked_for_another() {
 }
 
 #[tokio::test]
+async fn a_host_of_downloads_that_is_silent_is_waited_for_a_few_times_and_not_for_each_artifact() {
+    let world = World::new(Site::empty()).await;
+    let mirror = world.mirror("[mirror]\nfirst-byte-timeout = '200ms'\n");
+    let mut last = String::new();
+    for digit in 0..9 {
+        let url = world.file(&format!("/{digit}"), b"");
+        world.files.fail(&format!("/{digit}"), Fault::Silence);
+        let absent = learn(&mirror, airlock::protocol::TreeHash::from_bytes([digit; 20]), &[(&url, &sha256(b""))]);
+        last = prewarm(&mirror, &absent).await.unwrap_err().to_string();
+    }
+    assert_eq!(world.files.requests().len(), 3, "{last}");
+    let host = world.files.address();
+    assert!(last.ends_with(&format!("{host} is left alone for a minute: no byte for 200ms")), "{last}");
+}
+
+#[tokio::test]
 async fn the_switch_says_who_may_have_it() {
     let (tree, plain) = artifact(8);
     let packed = gzip(&plain);
