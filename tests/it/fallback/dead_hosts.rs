@@ -10,8 +10,8 @@ use airlock::sample::Site;
 use airlock::source::{GitFallback, Rank, Source, Wanted};
 use airlock::tree::TarEntry;
 use std::fmt::Write as _;
-use std::io::Read as _;
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -40,7 +40,8 @@ impl DeadHost {
                     kept.push(stream);
                 } else {
                     // What is asked is read, or a reset would come instead of an end.
-                    let _ = stream.read(&mut [0; 1024]);
+                    let _ = stream.shutdown(Shutdown::Write);
+                    let _ = io::copy(&mut stream, &mut io::sink());
                 }
             }
         });
