@@ -46,6 +46,29 @@ pub(super) struct Folder {
     entries: Vec<Entry>,
     /// Bytes that all its files may have together.
     most: u64,
+    /// Its files are packed as if none may be executed.
+    without_modes: bool,
+}
+
+/// Which of the files of a folder may be executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Executable {
+    All,
+    Some,
+    None,
+}
+
+impl Executable {
+    /// What FAT, NTFS, CIFS and zip make of a folder, said beside a hash that is not right.
+    pub(super) const fn suspicion(self) -> &'static str {
+        match self {
+            Self::All => "; all of its files are executable, so a file system without modes may have changed just that",
+            Self::Some => "",
+            Self::None => {
+                "; none of its files is executable, so a file system or an archive without modes may have changed just that"
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -76,7 +99,8 @@ pub(super) struct Packed {
 impl Folder {
     /// Lists a folder. What `skip` names in its root is left out and not looked at.
     pub(super) fn list(root: &Path, limits: &Limits, skip: &str) -> Result<Self, Fault> {
-        let mut folder = Self { root: root.to_owned(), entries: Vec::new(), most: limits.unpacked_bytes };
+        let mut folder =
+            Self { root: root.to_owned(), entries: Vec::new(), most: limits.unpacked_bytes, without_modes: false };
         folder.list_below(&[], limits, skip.as_bytes())?;
         Ok(folder)
     }
@@ -114,6 +138,27 @@ impl Folder {
 
     fn at(&self, path: &[u8]) -> PathBuf {
         if path.is_empty() { self.root.clone() } else { self.root.join(OsStr::from_bytes(path)) }
+    }
+
+    /// Which of its files may be executed. What cannot be looked at may not.
+    pub(super) fn executable(&self) -> Executable {
+        let files = self.entries.iter().filter(|entry| entry.kind == EntryKind::File);
+        let is_executable =
+            |entry: &Entry| fs::symlink_metadata(self.at(&entry.path)).is_ok_and(|metadata| is_executable(&metadata));
+        let (mut all, mut none) = (true, true);
+        for entry in files {
+            if is_executable(entry) { none = false } else { all = false }
+        }
+        match (all, none) {
+            (_, true) => Executable::None,
+            (true, _) => Executable::All,
+            _ => Executable::Some,
+        }
+    }
+
+    /// From now on its files are packed as if none may be executed.
+    pub(super) fn forget_modes(&mut self) {
+        self.without_modes = true;
     }
 
     /// All there is.
@@ -201,7 +246,7 @@ impl Folder {
                     left = left
                         .checked_sub(metadata.len())
                         .ok_or_else(|| Fault::refused(format!("its files have more than {} bytes", self.most)))?;
-                    let executable = metadata.permissions().mode() & 0o100 != 0;
+                    let executable = !self.without_modes && is_executable(&metadata);
                     writer.file(path, executable, metadata.len(), &mut file).map_err(fault)?;
                 }
                 EntryKind::Special(what) => {
@@ -211,6 +256,11 @@ impl Folder {
         }
         writer.finish().map_err(fault)
     }
+}
+
+/// The owner's bit counts, as for git.
+fn is_executable(metadata: &std::fs::Metadata) -> bool {
+    metadata.permissions().mode() & 0o100 != 0
 }
 
 fn fault(error: WriteError) -> Fault {

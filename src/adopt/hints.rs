@@ -2,6 +2,7 @@
 //! folder and the hash of its tree decide.
 
 use crate::julia::{Manifest, Origin, RegistryIndex, SLUG_LENGTHS, version_slug};
+use crate::policy::{Package, Registry};
 use crate::protocol::{TreeHash, Uuid};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -54,6 +55,19 @@ impl<'h> Hints<'h> {
         };
         let all = uuids.iter().flat_map(|&uuid| trees(uuid).map(move |tree| (uuid, tree)));
         all.into_iter().find(|&(uuid, tree)| is_named(slug, uuid, tree))
+    }
+
+    /// What is known of a package that the depot calls so, for rules.
+    pub(super) fn package(&self, uuid: Uuid, said: Option<&str>) -> Package {
+        let mut package = Package { said: said.into_iter().map(Into::into).collect(), ..Package::new(uuid) };
+        for index in &self.registries {
+            if let Some(name) = index.name(uuid) {
+                package.names.insert(name.into());
+                let (uuid, name) = (index.registry_uuid(), Some(index.registry_name().into()));
+                package.registries.push(Registry { name, ..Registry::new(uuid) });
+            }
+        }
+        package
     }
 
     /// The version that a tree is registered as.

@@ -21,6 +21,7 @@ pub use report::{Item, Listed, ListedStatus, Report, Status, Totals};
 
 use crate::fault::point;
 use crate::mirror::{is_here, load_registry};
+use crate::policy::Policy;
 use crate::protocol::{Flavor, Kind, RegistryTree};
 use crate::store::{Action, Store, StoreError};
 use crate::tree::Limits;
@@ -45,6 +46,8 @@ pub struct Adoption<'a> {
     pub only: &'a [Kind],
     /// Limits for tarballs.
     pub limits: &'a Limits,
+    /// What may be fetched may be adopted.
+    pub policy: &'a Policy,
     /// Only say what would be done: everything is hashed, nothing is written.
     pub dry_run: bool,
     /// Threads that hash and pack.
@@ -93,7 +96,7 @@ impl Adoption<'_> {
         let work = Work::new(store, self.jobs, self.dry_run, progress);
         let found = self.registries(store, &registries, &work);
         let hints = self.hints(store, &depots, &found)?;
-        let context = Context { store, limits: self.limits, hints: &hints, dry_run: self.dry_run };
+        let context = Context { store, limits: self.limits, policy: self.policy, hints: &hints, dry_run: self.dry_run };
         work.run(&others, |task| judge(&context, task));
         let mut report = self.report(work.into_tally(), &depots);
         point("adopt.published");
@@ -152,7 +155,7 @@ impl Adoption<'_> {
         }
         let mut found = None;
         let hints = Hints::default();
-        let context = Context { store, limits: self.limits, hints: &hints, dry_run: self.dry_run };
+        let context = Context { store, limits: self.limits, policy: self.policy, hints: &hints, dry_run: self.dry_run };
         let judged = registry::judge(&context, task, &mut found);
         lock(all).extend(found);
         judged

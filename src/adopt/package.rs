@@ -1,7 +1,7 @@
 //! A version of a package: the hash of its folder and its uuid must give the folder's name.
 
 use super::depot::read_text;
-use super::folder::{Fault, Folder, Packed};
+use super::folder::{Executable, Fault, Folder, Packed};
 use super::hints::{is_named, is_slug};
 use super::report::{Item, Status};
 use super::seal::{Context, Sealed};
@@ -58,7 +58,7 @@ pub(super) fn judge(context: &Context<'_>, path: &Path, name: &str, slug: &str) 
             return Ok(Sealed::here(describe(Item::of(&resource, path, Status::Here))));
         }
     }
-    let folder = Folder::list(path, context.limits, "")?;
+    let mut folder = Folder::list(path, context.limits, "")?;
     let named = |tree: TreeHash| {
         let all = uuids.iter().copied().chain(context.hints.uuids_at(tree));
         all.into_iter().find(|&uuid| is_named(slug, uuid, tree)).map(|uuid| Resource::Package { uuid, tree })
@@ -67,25 +67,40 @@ pub(super) fn judge(context: &Context<'_>, path: &Path, name: &str, slug: &str) 
         let item = Item { left_out, ..Item::of(&resource, path, Status::Adopted) };
         context.seal(packed, resource, describe(item))
     };
-    let packed = folder.pack(&folder.lenient(), context.staging())?;
-    let found = packed.hashes.strict;
-    if let Some(resource) = named(found) {
-        return take(packed, resource, Vec::new());
-    }
-    drop(packed);
-    for is_product in BUILD_PRODUCTS {
-        let (selection, left_out) = folder.without(is_product);
-        if left_out.is_empty() {
-            continue;
+    // What it is, or else the hash of all of it.
+    let judge = |folder: &Folder| -> Result<Result<Sealed, TreeHash>, Fault> {
+        let packed = folder.pack(&folder.lenient(), context.staging())?;
+        let found = packed.hashes.strict;
+        if let Some(resource) = named(found) {
+            return take(packed, resource, Vec::new()).map(Ok);
         }
-        // Without a store first: most that were changed were changed by hand.
-        let tree = folder.pack(&selection, None)?.hashes.strict;
-        if let Some(resource) = named(tree) {
-            let packed = folder.pack(&selection, context.staging())?;
-            return take(packed, resource, left_out);
+        drop(packed);
+        for is_product in BUILD_PRODUCTS {
+            let (selection, left_out) = folder.without(is_product);
+            if left_out.is_empty() {
+                continue;
+            }
+            // Without a store first: most that were changed were changed by hand.
+            let tree = folder.pack(&selection, None)?.hashes.strict;
+            if let Some(resource) = named(tree) {
+                let packed = folder.pack(&selection, context.staging())?;
+                return take(packed, resource, left_out).map(Ok);
+            }
+        }
+        Ok(Err(found))
+    };
+    let found = match judge(&folder)? {
+        Ok(sealed) => return Ok(sealed),
+        Err(found) => found,
+    };
+    let executable = folder.executable();
+    if executable == Executable::All {
+        folder.forget_modes();
+        if let Ok(sealed) = judge(&folder)? {
+            return Ok(sealed);
         }
     }
-    Err(Fault::refused(why_not(context, found, expected, &uuids)))
+    Err(Fault::Refused(why_not(context, found, expected, &uuids) + executable.suspicion()))
 }
 
 fn why_not(context: &Context<'_>, found: TreeHash, expected: Option<(Uuid, TreeHash)>, uuids: &[Uuid]) -> String {

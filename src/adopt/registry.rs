@@ -50,6 +50,7 @@ pub(super) fn judge(context: &Context<'_>, task: &Task, found: &mut Option<Found
     let sealed = if context.is_here(&registry.into())? {
         Sealed::here(describe(Status::Here))
     } else {
+        context.permit(&registry.into(), Some(&name))?;
         source.seal(context, registry.into(), describe(Status::Adopted))?
     };
     found.registry = Some(registry);

@@ -5,6 +5,7 @@ use super::folder::{Fault, Packed};
 use super::hints::Hints;
 use super::report::Item;
 use crate::mirror::{Damage, is_here, verify_file};
+use crate::policy::{Act, Policy, Registry, Subject, Verdict};
 use crate::protocol::Resource;
 use crate::store::{Staged, Stamp, Store, StoreError, Verified};
 use crate::tree::Limits;
@@ -13,6 +14,7 @@ use crate::tree::Limits;
 pub(super) struct Context<'c> {
     pub(super) store: &'c Store,
     pub(super) limits: &'c Limits,
+    pub(super) policy: &'c Policy,
     pub(super) hints: &'c Hints<'c>,
     /// Nothing is written.
     pub(super) dry_run: bool,
@@ -42,10 +44,30 @@ impl Context<'_> {
         if self.dry_run { Ok(self.store.has(resource)) } else { is_here(self.store, self.limits, resource) }
     }
 
+    /// Whether the policy lets it in: a depot is one more place that things come from. `name` is what
+    /// the depot calls a package or registry. Of an artifact nobody can tell yet which packages name it,
+    /// so it goes by the rules on artifacts alone.
+    pub(super) fn permit(&self, resource: &Resource, name: Option<&str>) -> Result<(), Fault> {
+        let subject = match *resource {
+            Resource::Registry { uuid, .. } => {
+                Subject::Registry(Registry { name: name.map(Into::into), ..Registry::new(uuid) })
+            }
+            Resource::Package { uuid, .. } => Subject::Package(self.hints.package(uuid, name)),
+            Resource::Artifact { .. } => Subject::unknown(resource),
+        };
+        match self.policy.judge(Act::Fetch, &subject) {
+            Verdict::Denied(why) if why.rule.is_some() || !matches!(subject, Subject::Artifact { .. }) => {
+                Err(Fault::refused(format!("denied: {why}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Passes what was packed through the same gate as what comes from anywhere else: it is read
     /// again from the cache, within the limits for tarballs, and the artifacts that it names are
     /// noted.
     pub(super) fn seal(&self, packed: Packed, resource: Resource, item: Item) -> Result<Sealed, Fault> {
+        self.permit(&resource, item.name.as_deref())?;
         match packed.staged {
             Some(staged) => self.seal_staged(staged, resource, item),
             None => Ok(Sealed { item, verified: None }),

@@ -1,7 +1,8 @@
 //! What stands in the way of a manifest beside missing files: what clients will not even ask a
 //! package server for. The rules are Pkg's; each sentence says what to do.
 
-use crate::closure::{Content, Input, Listed, Plan, RepositoryState, UnmirrorableKind};
+use crate::closure::{Content, Input, Listed, Plan, RepositoryState, Unmirrorable, UnmirrorableKind};
+use crate::git;
 use crate::julia::{Manifest, Origin, stdlib};
 use crate::protocol::{GENERAL, RepositoryFile, TreeHash, Uuid};
 use serde::Serialize;
@@ -54,6 +55,10 @@ pub enum FindingKind {
     /// A note: General is not listed.
     GeneralNotListed,
 }
+
+/// What to do where a repository is a folder: `prewarm --git` does not take it, for whoever writes a
+/// manifest must not choose what of this machine is copied.
+const PUSH_IT: &str = "its address is a folder of one machine, which nothing here takes: use a registered version, or put the repository on a git server, add the package by that address and resolve the manifest again";
 
 impl FindingKind {
     /// Whether it is only a note: instantiation works all the same.
@@ -142,8 +147,11 @@ pub(super) fn of_input(input: &Input, plan: &Plan, listed: &Listed, repositories
             UnmirrorableKind::Unhashed => FindingKind::Unhashed,
         };
         let (name, uuid, version) = (Some(entry.name.clone()), Some(entry.uuid), entry.version.clone());
+        let is_local = kind == FindingKind::Git && entry.repo_url.as_deref().is_some_and(git::is_local);
+        let found = kind.found();
+        let found = if is_local { Finding { remedy: PUSH_IT, ..found } } else { found };
         let (url, tree, file) = (entry.repo_url.clone(), entry.tree, state.and_then(|state| state.file.clone()));
-        Finding { name, uuid, version, tree, url, file, ..kind.found() }
+        Finding { name, uuid, version, tree, url, file, ..found }
     }));
     // Of a registry that cannot be read nobody knows what it has.
     if listed.is_readable() && !listed.states.is_empty() {

@@ -7,6 +7,7 @@ use super::{Outcome, default_jobs, open_store, print, print_json, say};
 use crate::adopt::{Adoption, Event, Item, Listed, ListedStatus, Report, Status};
 use crate::config::{Config, Settings};
 use crate::mirror::limits;
+use crate::policy::Policy;
 use crate::protocol::Kind;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -59,6 +60,7 @@ pub(super) fn run(config: &Config, args: &AdoptArgs) -> anyhow::Result<Outcome> 
         depots: &args.depots,
         only: if only.is_empty() { &Kind::ALL } else { &only },
         limits: &limits(&config.limits),
+        policy: &Policy::new(config.policy.clone()),
         dry_run: args.dry_run.unwrap_or(false),
         jobs: default_jobs(config),
     };

@@ -87,7 +87,7 @@ const SLUG: usize = 60;
 impl Address {
     /// Takes an address. A path is made absolute from the folder that the process works in.
     pub(super) fn parse(text: &str, trust: Trust) -> Result<Self, GitError> {
-        let text = text.trim();
+        let text = &with_small_scheme(text.trim());
         let refused = |why| GitError::Address { address: without_credentials(text), why };
         if text.is_empty() || text.len() > LONGEST || text.chars().any(char::is_control) {
             return Err(refused("it is empty, too long, or has control characters"));
@@ -119,11 +119,11 @@ impl Address {
             Form::Path => false,
         };
         if !far && trust == Trust::Named {
-            return Err(refused("a registry must not name a folder of this machine"));
+            return Err(refused("a registry or a manifest must not name a folder of this machine"));
         }
         let url = match form(text) {
             Form::Path => std::path::absolute(Path::new(text))?.to_string_lossy().into_owned(),
-            _ => text.to_owned(),
+            _ => text.clone(),
         };
         Ok(Self { shown: without_credentials(&url), url, login })
     }
@@ -142,6 +142,18 @@ impl Address {
     /// Without them.
     pub(super) fn shown(&self) -> &str {
         &self.shown
+    }
+
+    /// The host that serves it, with its port; the address itself if it is on this machine.
+    pub(super) fn host(&self) -> &str {
+        match form(&self.url) {
+            Form::Url(_, rest) if !authority(rest).is_empty() => {
+                let authority = authority(rest);
+                authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+            }
+            Form::Scp(host) => host,
+            _ => &self.shown,
+        }
     }
 
     /// The folder of its clone: readable, and of no other address. A password that changes is no
@@ -211,6 +223,19 @@ pub fn relative_url(base: &str, url: &str) -> String {
     format!("{base}{between}{rest}")
 }
 
+/// A scheme may be written in capital letters (RFC 3986, 3.1), which `git` does not know.
+fn with_small_scheme(text: &str) -> String {
+    match text.split_once("://") {
+        Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
+        None => text.to_owned(),
+    }
+}
+
+/// Whether an address leads to a folder of this machine.
+pub fn is_local(text: &str) -> bool {
+    matches!(form(&with_small_scheme(text.trim())), Form::Path | Form::Url("file", _))
+}
+
 enum Form<'a> {
     /// Scheme in lowercase, and what comes after `://`.
     Url(&'a str, &'a str),
@@ -268,7 +293,7 @@ mod tests {
             "fd::3",
             "ext:://x",
             "ftp://h/x",
-            "HTTPS://h/x",
+            "FTP://h/x",
             "https://",
             "https:///x",
             "ssh://-oProxyCommand=id/x",
@@ -285,6 +310,28 @@ mod tests {
         ] {
             assert!(Address::parse(url, Trust::Configured).is_err(), "{url:?}");
         }
+    }
+
+    #[test]
+    fn a_scheme_in_capital_letters_is_the_same_address() {
+        for (url, same) in [("HTTPS://H/x.git", "https://H/x.git"), ("Git://h/x", "git://h/x")] {
+            let (address, same) =
+                (Address::parse(url, Trust::Named).unwrap(), Address::parse(same, Trust::Named).unwrap());
+            assert_eq!((address.url(), address.folder_name()), (same.url(), same.folder_name()));
+        }
+        assert!(Address::parse("FILE:///srv/x", Trust::Named).is_err() && is_local("FILE:///srv/x"));
+        assert!(is_local("/srv/x") && is_local("../x") && !is_local("git@h:x") && !is_local("https://h/x"));
+        assert!(Address::parse("EXT::sh -c id", Trust::Configured).is_err());
+        let login = Address::parse("HTTPS://user:word@h/x", Trust::Named).unwrap();
+        assert!(login.login().is_some() && login.url() == "https://h/x");
+    }
+
+    #[test]
+    fn a_host_is_told_with_its_port_and_without_its_user() {
+        let host = |url| Address::parse(url, Trust::Configured).unwrap().host().to_owned();
+        assert_eq!(host("https://user:word@h:8443/a@b"), "h:8443");
+        assert_eq!([host("git@h:a/b"), host("ssh://git@h/a")], ["h", "h"]);
+        assert_eq!([host("/srv/x"), host("file:///srv/x")], ["/srv/x", "file:///srv/x"]);
     }
 
     #[test]

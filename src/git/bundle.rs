@@ -1,5 +1,6 @@
 //! Git bundles as files: what one has, checked without the repository that it came from.
 
+use super::make::HEAD;
 use super::{BareClone, GitError, objects};
 use crate::protocol::TreeHash;
 use fs_err as fs;
@@ -139,12 +140,15 @@ fn head(reader: &mut impl io::BufRead) -> Result<References, BundleError> {
 }
 
 impl BareClone {
-    /// Branches and tags as they were fetched last.
+    /// Branches and tags as they were fetched last, and where `HEAD` was.
     pub fn references(&self) -> Result<References, GitError> {
-        let arguments = ["for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags"];
+        let arguments = ["for-each-ref", "--format=%(objectname) %(refname)", "refs/heads", "refs/tags", HEAD];
         let said = self.git_at(self.folder(), &arguments, Vec::new())?;
         let said = String::from_utf8_lossy(&said).into_owned();
-        let pair = |line: &str| line.split_once(' ').map(|(object, name)| (name.to_owned(), object.to_owned()));
+        let pair = |line: &str| {
+            let (object, name) = line.split_once(' ')?;
+            Some((if name == HEAD { "HEAD" } else { name }.to_owned(), object.to_owned()))
+        };
         Ok(said.lines().filter_map(pair).collect())
     }
 }

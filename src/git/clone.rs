@@ -10,6 +10,7 @@ use super::{GitError, pack};
 use crate::protocol::TreeHash;
 use crate::tree::Hashes;
 use fs_err as fs;
+use git2::Oid;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,6 +55,11 @@ impl BareClone {
         self.address.shown()
     }
 
+    /// The host that serves it, with its port; the address itself if it is on this machine.
+    pub fn host(&self) -> &str {
+        self.address.host()
+    }
+
     /// Where it is, or will be.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -68,6 +74,11 @@ impl BareClone {
     /// Whether a tree is in the clone as it is here. Asks nobody.
     pub fn has_tree(&self, tree: TreeHash) -> bool {
         !self.is_damaged() && self.objects().is_ok_and(|objects| objects.has_tree(tree).unwrap_or(false))
+    }
+
+    /// Whether a tree is here with all its files. Asks nobody.
+    pub fn has_whole(&self, tree: TreeHash) -> bool {
+        self.has_tree(tree) && matches!(self.missing_blobs(tree), Ok(blobs) if blobs.is_empty())
     }
 
     /// Makes sure that a tree is here, its files not included: looks, fetches branches and tags,
@@ -90,7 +101,7 @@ impl BareClone {
     /// Makes sure that all files of a tree, which is here, are here too: those that are not come in
     /// one request.
     pub fn complete(&self, tree: TreeHash) -> Result<(), GitError> {
-        let missing = || self.objects()?.missing_blobs(tree, self.program.bounds());
+        let missing = || self.missing_blobs(tree);
         if matches!(missing(), Ok(blobs) if blobs.is_empty()) {
             return Ok(());
         }
@@ -199,6 +210,10 @@ impl BareClone {
             Err(GitError::Failed { .. } | GitError::Broken { .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn missing_blobs(&self, tree: TreeHash) -> Result<Vec<Oid>, GitError> {
+        self.objects()?.missing_blobs(tree, self.program.bounds())
     }
 
     fn objects(&self) -> Result<Objects, GitError> {

@@ -166,7 +166,9 @@ struct Moved<'a>(Option<&'a MovedTag>);
 
 impl fmt::Display for Moved<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(MovedTag { tag, tree }) = self.0 else { return Ok(()) };
+        let Some(MovedTag { tag, tree }) = self.0 else {
+            return f.write_str(": its history was pushed over since then, or it never was there");
+        };
         write!(f, ": tag {tag} has tree {tree} now, so it was moved after the version was registered")
     }
 }
@@ -213,6 +215,7 @@ const PHRASES: &[(&str, Meaning)] = &[
     ("onnection timed out", Meaning::Unreachable),
     ("onnection reset", Meaning::Unreachable),
     ("onnection closed", Meaning::Unreachable),
+    ("roken pipe", Meaning::Unreachable),
     ("peration timed out", Meaning::Unreachable),
     ("Operation too slow", Meaning::Unreachable),
     ("etwork is unreachable", Meaning::Unreachable),
@@ -302,6 +305,7 @@ mod tests {
                 Meaning::Unreachable,
             ),
             (format!("ssh: connect to host h port 22: Connection refused\n{ended}"), Meaning::Unreachable),
+            ("fatal: write error: Broken pipe\n".into(), Meaning::Unreachable),
             (ended.into(), Meaning::Unreachable),
             ("error: inflate: data stream error\nfatal: bad object x\n".into(), Meaning::Broken),
             ("fatal: mismatched algorithms: client sha1; server sha256\n".into(), Meaning::Other),

@@ -11,8 +11,11 @@ use super::receive::Failed;
 use super::refusal::Refusal;
 use crate::config::When;
 use crate::protocol::{Kind, Resource};
-use crate::source::{Claim, Fault, Rank, Source, Wanted};
+use crate::source::{Claim, Fault, Origins, Rank, Source, Wanted};
 use std::sync::Arc;
+
+/// Addresses of which one flight knows that asking again soon does not help, and why not.
+pub(super) type Settled = Vec<(Origins, Fault)>;
 
 impl Mirror {
     /// Whether a source may be asked for this resource. A fall-back that may not be asked now counts
@@ -35,31 +38,42 @@ impl Mirror {
     }
 
     /// Tries each place that a resource comes from, until one has it: what is wrong with one does
-    /// not speak against the next, unless a client already has bytes of it.
+    /// not speak against the next, unless a client already has bytes of it. The next flight then
+    /// begins with the next: what was tried longest ago comes first.
     pub(super) async fn ask_fallback(
         self: &Arc<Self>,
         flight: &Flight,
         index: usize,
         patience: Patience,
+        settled: &mut Settled,
     ) -> Result<Landed, Failed> {
         let Some(source) = self.sources.get(index) else { return Err(Fault::NotFound.into()) };
         let resource = flight.resource;
         let origins = within(patience.deadline(flight.started), self.origins(&resource)).await;
         let origins = origins.unwrap_or_else(|| Err(Refusal::Slow("no time for a fall-back".to_owned())));
-        let mut tried = Vec::new();
-        for origins in origins.map_err(Failed::Here)?.one_by_one() {
+        let mut addresses: Vec<_> = origins.map_err(Failed::Here)?.one_by_one().collect();
+        addresses.sort_by_cached_key(|origins| self.memory.tried(&resource, origins));
+        let (mut tried, mut left) = (Vec::new(), addresses.into_iter());
+        for origins in left.by_ref() {
             let address = origins.address().unwrap_or_default();
-            match self
-                .attempt(flight, source.as_ref(), &Wanted { resource, origins, request: patience.request }, patience)
-                .await
-            {
+            if let Some((_, fault)) = settled.iter().find(|(known, _)| *known == origins) {
+                tried.push((address, fault.clone()));
+                continue;
+            }
+            self.memory.tries(&resource, &origins);
+            let wanted = Wanted { resource, origins, request: patience.request };
+            match self.attempt(flight, source.as_ref(), &wanted, patience).await {
                 Ok(landed) => {
                     self.memory.succeeded(index, &resource);
+                    self.memory.came_from(&resource, &wanted.origins);
                     tracing::info!(%resource, source = source.name(), address, "no server has it; it came from here");
                     return Ok(landed);
                 }
                 Err(Failed::Source(fault)) => {
                     tracing::info!(%resource, source = source.name(), address, "{fault}");
+                    if !fault.is_passing() {
+                        settled.push((wanted.origins, fault.clone()));
+                    }
                     tried.push((address, fault));
                     if flight.is_committed() {
                         break;
@@ -69,7 +83,10 @@ impl Mirror {
             }
         }
         let fault = summed_up(source.name(), tried);
-        self.memory.cool(index, &resource, &fault);
+        // The next to ask goes to one that nobody tried yet, if there is any.
+        if left.all(|origins| self.memory.tried(&resource, &origins).is_some()) {
+            self.memory.cool(index, &resource, &fault);
+        }
         Err(fault.into())
     }
 }

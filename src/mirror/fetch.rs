@@ -2,6 +2,7 @@
 //! verify, publish.
 
 use super::counters::Gauge;
+use super::fallback::Settled;
 use super::flight::{Flight, Landed};
 use super::judge::{Damage, verify_file};
 use super::memory::Admission;
@@ -179,10 +180,11 @@ impl Mirror {
         let skipped: Vec<_> = sources.iter().filter_map(cooled).collect();
         let asked = |source: &&usize| patience.insists || cooled(source).is_none();
         let sources: Vec<_> = sources.iter().filter(asked).copied().collect();
+        let mut settled = Settled::new();
         for round in 1.. {
             let mut faults = skipped.clone();
             for &source in &sources {
-                match self.ask_source(flight, source, patience).await {
+                match self.ask_source(flight, source, patience, &mut settled).await {
                     Ok(landed) => return Ok(Ok(landed)),
                     Err(Failed::Here(refusal)) => return Err(refusal),
                     Err(Failed::Source(fault)) if flight.is_committed() => return Err(Refusal::from_faults(&[fault])),
@@ -203,10 +205,16 @@ impl Mirror {
         Err(Refusal::Closing)
     }
 
-    async fn ask_source(self: &Arc<Self>, flight: &Flight, index: usize, patience: Patience) -> Result<Landed, Failed> {
+    async fn ask_source(
+        self: &Arc<Self>,
+        flight: &Flight,
+        index: usize,
+        patience: Patience,
+        settled: &mut Settled,
+    ) -> Result<Landed, Failed> {
         let Some(source) = self.sources.get(index) else { return Err(Fault::NotFound.into()) };
         if source.rank() == Rank::Fallback {
-            return self.ask_fallback(flight, index, patience).await;
+            return self.ask_fallback(flight, index, patience, settled).await;
         }
         let admission = if patience.insists { Admission::Free } else { self.memory.admits(index) };
         if admission == Admission::Refused {

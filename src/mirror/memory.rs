@@ -4,7 +4,7 @@
 //! A hit never looks here.
 
 use crate::protocol::Resource;
-use crate::source::Fault;
+use crate::source::{Fault, Origins};
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,6 +29,7 @@ pub(super) struct Memory {
     cooldown: Duration,
     resources: Mutex<HashMap<(usize, Resource), Cooled>>,
     sources: Mutex<Vec<Health>>,
+    addresses: Mutex<HashMap<(Resource, Origins), Instant>>,
 }
 
 #[derive(Debug)]
@@ -95,7 +96,7 @@ impl Memory {
     /// For sources of these names.
     pub(super) fn new(names: Vec<String>, cooldown: Duration) -> Self {
         let sources = names.iter().map(|_| Health::default()).collect();
-        Self { names, cooldown, resources: Mutex::default(), sources: Mutex::new(sources) }
+        Self { names, cooldown, resources: Mutex::default(), sources: Mutex::new(sources), addresses: Mutex::default() }
     }
 
     /// Goes on with what another knows of the sources that both have. Who was left alone may be tried
@@ -177,7 +178,7 @@ impl Memory {
         let now = Timestamp::now();
         let (last_error, last_success) = match fault {
             None => (health.last_error.take(), Some(now)),
-            Some(Fault::NotFound) => (health.last_error.take(), health.last_success),
+            Some(fault) if *fault.root() == Fault::NotFound => (health.last_error.take(), health.last_success),
             Some(fault) => (Some((now, fault.to_string())), health.last_success),
         };
         let was_down = health.cooldowns > 0;
@@ -232,6 +233,25 @@ impl Memory {
         let times = resources.get(&(source, *resource)).map_or(0, again);
         let pause = doubled(self.cooldown, times, LONGEST).max(fault.retry_after().unwrap_or_default().min(LONGEST));
         resources.insert((source, *resource), Cooled { until: now + pause, times, fault: fault.clone() });
+    }
+
+    /// When an address was last tried for a resource without success.
+    pub(super) fn tried(&self, resource: &Resource, address: &Origins) -> Option<Instant> {
+        lock(&self.addresses).get(&(*resource, address.clone())).copied()
+    }
+
+    /// An address is being tried for a resource; it has failed unless [`Memory::came_from`] follows.
+    pub(super) fn tries(&self, resource: &Resource, address: &Origins) {
+        let mut addresses = lock(&self.addresses);
+        if addresses.len() >= CAPACITY {
+            addresses.clear();
+        }
+        addresses.insert((*resource, address.clone()), Instant::now());
+    }
+
+    /// An address had the resource.
+    pub(super) fn came_from(&self, resource: &Resource, address: &Origins) {
+        lock(&self.addresses).remove(&(*resource, address.clone()));
     }
 
     /// Forgets about resources: something new may be there.

@@ -87,7 +87,11 @@ impl Refusal {
             Fault::NotFound => Self::Absent(words),
             Fault::Content(_) => Self::Content(words),
             Fault::Stalled(_) | Fault::Busy(_) => Self::Slow(words),
-            Fault::Connect(_) | Fault::Broken(_) | Fault::Status { .. } | Fault::Worded { .. } => Self::Upstream(words),
+            Fault::Connect(_)
+            | Fault::LeftAlone(_)
+            | Fault::Broken(_)
+            | Fault::Status { .. }
+            | Fault::Worded { .. } => Self::Upstream(words),
         }
     }
 }

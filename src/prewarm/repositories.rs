@@ -131,11 +131,14 @@ fn refresh(
     }
 }
 
-/// Whether every branch and tag is in the file as it is now in the clone.
+/// Whether every branch and tag is in the file as it is now in the clone, and the same branch is its
+/// `HEAD`: what `git clone` checks out of it.
 fn is_up_to_date(store: &Store, clone: &BareClone, state: &RepositoryState) -> bool {
     let Some(file) = &state.file else { return false };
     let (Ok(now), Ok(then)) = (clone.references(), references(&store.repository_path(file))) else { return false };
-    now.iter().all(|(name, object)| then.get(name) == Some(object))
+    // One that is on no branch is in no bundle.
+    let is_in = |name: &str| name != "HEAD" || then.contains_key(name);
+    now.iter().all(|(name, object)| then.get(name) == Some(object) || !is_in(name))
 }
 
 fn bundle(

@@ -6,6 +6,7 @@
 //! so a wrong one is a fault before the end of the body, and whoever takes the body for whole must
 //! have seen its end.
 
+use super::hosts::Hosts;
 use super::package_server::{fault, retry_after};
 use super::piped::{Body, Pipe, Taker, piped};
 use super::{Answer, ClientError, Download, Fault, Rank, Resume, Source, Wanted};
@@ -37,6 +38,7 @@ pub struct Downloads {
     first_byte_timeout: Duration,
     idle_timeout: Duration,
     limits: Limits,
+    hosts: Hosts,
     repacked: Arc<Semaphore>,
 }
 
@@ -56,6 +58,7 @@ impl Downloads {
             first_byte_timeout: config.mirror.first_byte_timeout,
             idle_timeout: config.mirror.idle_timeout,
             limits: Limits::from(&config.limits),
+            hosts: Hosts::default(),
             repacked: Arc::new(Semaphore::new(REPACKED)),
         })
     }
@@ -89,10 +92,18 @@ impl Downloads {
             let words = format!("{} is not spoken, only http and https are", url.scheme());
             return Err(Fault::worded(words, Fault::NotFound));
         }
+        let (name, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or_default());
+        let host = self.hosts.of(&format!("{name}:{port}"));
+        host.reach.check()?;
         let response = tokio::time::timeout(self.first_byte_timeout, self.client.get(url).send())
             .await
-            .map_err(|_| Fault::Stalled(self.first_byte_timeout))?
-            .map_err(|error| fault(&error))?;
+            .map_err(|_| Fault::Stalled(self.first_byte_timeout))
+            .and_then(|response| response.map_err(|error| fault(&error)));
+        match &response {
+            Err(fault) if fault.is_unreachable() => host.reach.unreached(fault.to_string()),
+            _ => host.reach.reached(),
+        }
+        let response = response?;
         match response.status() {
             StatusCode::OK => Ok(response),
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(Fault::NotFound),

@@ -6,17 +6,18 @@
 //! to one that is gone.
 
 use super::piped::piped;
+use super::repositories::{BringError, Repositories};
 use super::{Answer, Fault, Rank, Repository, Resume, Source, Wanted};
 use crate::config::Config;
-use crate::git::{BareClone, Bounds, Clones, GitError, Release, Trust};
+use crate::git::{Bounds, Clones, GitError, Trust};
 use crate::protocol::{Flavor, Kind, Listing, TreeHash};
 use crate::tree::Limits;
 use futures_util::future::{BoxFuture, FutureExt};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
-/// Repositories that are asked at one time.
-const REPOSITORIES: usize = 8;
+/// Trees that are packed at one time.
+const PACKED: usize = 8;
 /// gzip's own default.
 const LEVEL: u32 = 6;
 
@@ -24,28 +25,33 @@ const LEVEL: u32 = 6;
 #[derive(Debug)]
 pub struct GitFallback {
     clones: Clones,
-    places: Arc<Semaphore>,
+    repositories: Repositories,
+    packed: Arc<Semaphore>,
 }
 
 impl GitFallback {
     /// With its clones in the cache directory.
     pub fn new(config: &Config) -> Self {
         let bounds = Bounds { tree: Limits::from(&config.limits), ..Bounds::default() };
+        Self::with_bounds(config, bounds)
+    }
+
+    /// The same with other bounds on what one repository may cost.
+    pub fn with_bounds(config: &Config, bounds: Bounds) -> Self {
         let clones = Clones::new(config.cache.join(crate::git::FOLDER), bounds);
-        Self { clones, places: Arc::new(Semaphore::new(REPOSITORIES)) }
+        Self { clones, repositories: Repositories::new(), packed: Arc::new(Semaphore::new(PACKED)) }
     }
 
     async fn get(&self, tree: TreeHash, repository: Repository) -> Result<Answer, Fault> {
-        let closing = || Fault::Broken("shutting down".to_owned());
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| closing())?;
         // Anybody can register an address. The threads get one clone each and not all of them: when
         // this source goes, so do the programs that work for it.
         let clone = self.clones.open(&repository.url, Trust::Named).map_err(|error| fault(&error))?;
-        let ready = tokio::task::spawn_blocking(move || {
-            ensure(&clone, tree, &repository)?;
-            Ok((clone, place))
-        });
-        let (clone, place) = ready.await.map_err(|_| closing())?.map_err(|error: GitError| fault(&error))?;
+        self.repositories.bring(&clone, tree, Some(repository)).await.map_err(|error| match error {
+            BringError::Git(error) => fault(&error),
+            BringError::LeftAlone(fault) => fault,
+        })?;
+        let place = Arc::clone(&self.packed).acquire_owned().await;
+        let place = place.map_err(|_| Fault::Broken("shutting down".to_owned()))?;
         let body = piped(move |pipe| {
             let _place = place;
             clone.pack(tree, pipe, LEVEL).map(drop).map_err(|error| fault(&error))
@@ -89,17 +95,6 @@ impl Source for GitFallback {
     }
 }
 
-/// Brings the tree with all its files into the clone. Blocks, for as long as a clone takes.
-fn ensure(clone: &BareClone, tree: TreeHash, repository: &Repository) -> Result<(), GitError> {
-    let release = repository.version.as_deref().map(|version| Release {
-        name: &repository.name,
-        version,
-        subdir: repository.subdir.as_deref(),
-    });
-    clone.ensure_tree(tree, release)?;
-    clone.complete(tree)
-}
-
 fn fault(error: &GitError) -> Fault {
     let means = match error {
         GitError::Address { .. }
@@ -110,10 +105,10 @@ fn fault(error: &GitError) -> Fault {
         | GitError::Submodule { .. }
         | GitError::Entry { .. }
         | GitError::TooBig { .. } => Fault::NotFound,
+        GitError::Unreachable { detail, .. } => Fault::Connect(detail.clone()),
+        GitError::TimedOut { after, .. } => Fault::Stalled(*after),
         GitError::NoProgram
         | GitError::OldProgram(_)
-        | GitError::Unreachable { .. }
-        | GitError::TimedOut { .. }
         | GitError::Broken { .. }
         | GitError::Failed { .. }
         | GitError::Write(_)

@@ -5,9 +5,10 @@
 //! and without any network, and so that nobody else is ever asked for it. Work with git blocks and
 //! may take long; it goes on when whoever asked has left, and the next request finds what it brought.
 
-use super::{Answer, Claim, Fault, Rank, Resume, Source, Wanted};
+use super::repositories::{BringError, Repositories};
+use super::{Answer, Claim, Fault, Rank, Repository, Resume, Source, Wanted};
 use crate::config;
-use crate::git::{BareClone, Bounds, Clones, GitError, Refs, Release, Trust, relative_url};
+use crate::git::{BareClone, Bounds, Clones, GitError, Refs, Trust, relative_url};
 use crate::julia::{PackageEntry, PackageToml, RegistryToml, VersionEntry, parse_versions};
 use crate::protocol::{Flavor, Kind, Listing, RegistryTree, Resource, TreeHash, Uuid};
 use bytes::Bytes;
@@ -20,8 +21,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tempfile::SpooledTempFile;
 use tokio::sync::Semaphore;
 
-/// Packages that are brought from their repositories at one time.
-const JOBS: usize = 8;
+/// Trees that are packed at one time.
+const PACKED: usize = 8;
 /// gzip's level for what is packed here: its own default.
 const LEVEL: u32 = 6;
 /// Bytes of a tarball that stay in memory until they are handed over.
@@ -44,7 +45,8 @@ struct Inner {
     clones: Clones,
     clone: BareClone,
     known: RwLock<Option<Arc<Known>>>,
-    jobs: Arc<Semaphore>,
+    repositories: Repositories,
+    packed: Arc<Semaphore>,
 }
 
 /// The registry as its branch was last.
@@ -67,7 +69,8 @@ impl GitRegistry {
             url: registry.url.clone(),
             branch: registry.branch.clone(),
             known: RwLock::default(),
-            jobs: Arc::new(Semaphore::new(JOBS)),
+            repositories: Repositories::new(),
+            packed: Arc::new(Semaphore::new(PACKED)),
         };
         if inner.clone.folder().exists()
             && let Err(error) = inner.look()
@@ -92,20 +95,36 @@ impl GitRegistry {
     }
 
     async fn bring(&self, resource: Resource) -> Result<Answer, Fault> {
-        // Only what may be its own gets a place: the rest is refused at once.
+        // What cannot be its own is refused at once.
         let known = self.inner.known().filter(|known| known.claims(&resource)).ok_or(Fault::NotFound)?;
-        let jobs = Arc::clone(&self.inner.jobs);
-        let place = jobs.acquire_owned().await.map_err(|error| Fault::Broken(error.to_string()))?;
-        let packed = self.run(move |inner| {
-            let _place = place;
-            match resource {
-                Resource::Registry { uuid, tree } => inner.registry(&known, uuid, tree),
-                Resource::Package { uuid, tree } => inner.package(&known, uuid, tree),
-                Resource::Artifact { .. } => Err(Fault::NotFound),
-            }
+        let found = self.run(move |inner| match resource {
+            Resource::Registry { uuid, tree } => inner.registry(&known, uuid, tree),
+            Resource::Package { uuid, tree } => inner.package(&known, uuid, tree),
+            Resource::Artifact { .. } => Err(Fault::NotFound),
         });
-        let Packed { length, file } = packed.await?;
+        let found = found.await?;
+        let packed = match self.pack(&found).await {
+            // The clone is made again by the second.
+            Err(BringError::Git(GitError::Broken { .. })) => self.pack(&found).await,
+            packed => packed,
+        };
+        let Packed { length, file } = packed.map_err(|error| match error {
+            BringError::Git(error) => found.fault(&error),
+            BringError::LeftAlone(fault) => fault,
+        })?;
         Ok(Answer { length: Some(length), start: 0, etag: None, body: body(file) })
+    }
+
+    async fn pack(&self, found: &Found) -> Result<Packed, BringError> {
+        let Found { clone, tree, package } = found;
+        self.inner.repositories.bring(clone, *tree, package.clone()).await?;
+        let place = Arc::clone(&self.inner.packed).acquire_owned().await.map_err(|_| GitError::Stopped)?;
+        let (inner, clone, tree) = (Arc::clone(&self.inner), clone.clone(), *tree);
+        let packed = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            inner.pack(&clone, tree)
+        });
+        Ok(packed.await.map_err(|_| GitError::Stopped)??)
     }
 }
 
@@ -204,26 +223,30 @@ impl Inner {
     }
 
     /// The registry at a tree that its repository had once.
-    fn registry(&self, known: &Known, uuid: Uuid, tree: TreeHash) -> Result<Packed, Fault> {
+    fn registry(&self, known: &Known, uuid: Uuid, tree: TreeHash) -> Result<Found, Fault> {
         let is_it = || self.clone.has_tree(tree) && matches!(self.registry_toml(tree), Ok(Ok(it)) if it.uuid == uuid);
         if tree != known.tree && !is_it() {
             return Err(Fault::NotFound);
         }
-        self.pack(&self.clone, tree, None).map_err(|error| own_fault(&error))
+        Ok(Found { clone: self.clone.clone(), tree, package: None })
     }
 
     /// A version of one of its packages, from the package's own repository.
-    fn package(&self, known: &Known, uuid: Uuid, tree: TreeHash) -> Result<Packed, Fault> {
+    fn package(&self, known: &Known, uuid: Uuid, tree: TreeHash) -> Result<Found, Fault> {
         let entry = known.packages.get(&uuid).ok_or(Fault::NotFound)?;
-        let Registered { package, version } = self.registered(known.tree, entry, tree)?.ok_or(Fault::NotFound)?;
-        let (name, version) = (&package.name, &version.version);
-        let fault = |error: &GitError| package_fault(name, version, error);
+        // Where a manifest has a version that was taken out since, that is worth saying. It is not looked for:
+        // what a registry does not have nobody may ask its repositories for.
+        let unknown = || format!("{}: no version that {} has now is tree {tree}", entry.name, self.name);
+        let registered = self.registered(known.tree, entry, tree)?;
+        let Registered { package, version } = registered.ok_or_else(|| Fault::worded(unknown(), Fault::NotFound))?;
+        let (name, version) = (package.name, version.version);
         let no_repo = || Fault::worded(format!("{name}: {} names no repository for it", self.name), Fault::NotFound);
         let url = relative_url(&self.url, package.repo.as_deref().ok_or_else(no_repo)?);
         // Whoever writes to this registry is trusted with the folders of this machine, as its admin is.
-        let clone = self.clones.open(&url, Trust::Configured).map_err(|error| fault(&error))?;
-        let release = Release { name, version, subdir: package.subdir.as_deref() };
-        self.pack(&clone, tree, Some(release)).map_err(|error| fault(&error))
+        let clone = self.clones.open(&url, Trust::Configured);
+        let clone = clone.map_err(|error| package_fault(&name, &version, &error))?;
+        let package = Repository { name, version: Some(version), url, subdir: package.subdir };
+        Ok(Found { clone, tree, package: Some(package) })
     }
 
     /// What the registry says of a package at a tree; `None` if it has no such version.
@@ -248,19 +271,28 @@ impl Inner {
         Ok(Some(Registered { package, version }))
     }
 
-    fn pack(&self, clone: &BareClone, tree: TreeHash, release: Option<Release<'_>>) -> Result<Packed, GitError> {
-        let pack = || {
-            clone.ensure_tree(tree, release)?;
-            let mut file = tempfile::spooled_tempfile_in(IN_MEMORY, self.clones.folder());
-            clone.pack(tree, &mut file, LEVEL)?;
-            let length = file.stream_position().map_err(GitError::Write)?;
-            file.rewind().map_err(GitError::Write)?;
-            Ok(Packed { length, file })
-        };
-        match pack() {
-            // It is made again by the second.
-            Err(GitError::Broken { .. }) => pack(),
-            packed => packed,
+    fn pack(&self, clone: &BareClone, tree: TreeHash) -> Result<Packed, GitError> {
+        let mut file = tempfile::spooled_tempfile_in(IN_MEMORY, self.clones.folder());
+        clone.pack(tree, &mut file, LEVEL)?;
+        let length = file.stream_position().map_err(GitError::Write)?;
+        file.rewind().map_err(GitError::Write)?;
+        Ok(Packed { length, file })
+    }
+}
+
+/// A tree and where it is, or will be.
+struct Found {
+    clone: BareClone,
+    tree: TreeHash,
+    /// The package that it is a version of; `None` if it is the registry itself.
+    package: Option<Repository>,
+}
+
+impl Found {
+    fn fault(&self, error: &GitError) -> Fault {
+        match &self.package {
+            None => own_fault(error),
+            Some(Repository { name, version, .. }) => package_fault(name, version.as_deref().unwrap_or("?"), error),
         }
     }
 }

@@ -7,9 +7,11 @@
 mod download;
 mod git_fallback;
 mod git_registry;
+mod hosts;
 mod http_client;
 mod package_server;
 mod piped;
+mod repositories;
 
 pub use download::Downloads;
 pub use git_fallback::GitFallback;
@@ -123,7 +125,7 @@ impl Wanted {
 }
 
 /// Where a resource comes from in the first place, as registries and packages here say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Origins {
     /// Of a package: the repositories with its sources.
     pub repositories: Vec<Repository>,
@@ -150,7 +152,7 @@ impl Origins {
 }
 
 /// A repository with the sources of a package (`Package.toml`). Untrusted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Repository {
     /// The package's name.
     pub name: String,
@@ -163,7 +165,7 @@ pub struct Repository {
 }
 
 /// A tarball of an artifact (`download` in an `Artifacts.toml`). Untrusted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Download {
     /// Its address.
     pub url: String,
@@ -248,6 +250,9 @@ pub enum Fault {
     /// As many requests as it may be sent at one time are under way: no fault of its own.
     #[error("all {0} requests that it may be sent at one time are under way")]
     Busy(usize),
+    /// It is one of many in a source, could not be reached a moment ago, and is not asked now.
+    #[error("{0}")]
+    LeftAlone(String),
     /// Any other status.
     #[error("answered {status}{}", meaning(*status))]
     Status {
@@ -289,7 +294,7 @@ impl Fault {
     /// Whether asking again soon may help.
     pub const fn is_passing(&self) -> bool {
         match self {
-            Self::NotFound | Self::Content(_) => false,
+            Self::NotFound | Self::Content(_) | Self::LeftAlone(_) => false,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),
             Self::Connect(_) | Self::Stalled(_) | Self::Broken(_) | Self::Busy(_) => true,
             Self::Worded { means, .. } => means.is_passing(),
@@ -308,7 +313,7 @@ impl Fault {
     pub const fn weight(&self) -> u8 {
         match self {
             Self::NotFound => 0,
-            Self::Connect(_) | Self::Stalled(_) | Self::Busy(_) => 1,
+            Self::Connect(_) | Self::Stalled(_) | Self::Busy(_) | Self::LeftAlone(_) => 1,
             Self::Broken(_) | Self::Status { .. } => 2,
             Self::Content(_) => 3,
             Self::Worded { means, .. } => means.weight(),

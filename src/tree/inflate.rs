@@ -103,6 +103,10 @@ impl Watched<'_> {
     fn blame(&mut self, error: io::Error, offset: u64) -> TreeError {
         match self.fault.take() {
             Some(fault) => TreeError::Read(fault),
+            // The first head was good, so this is what follows the last member: zeros, for example.
+            None if offset > 0 && error.to_string() == "invalid gzip header" => {
+                TreeError::Gzip { offset, source: io::Error::new(error.kind(), "bytes after the end") }
+            }
             None => TreeError::Gzip { offset, source: error },
         }
     }

@@ -48,7 +48,8 @@ impl Packing {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip),
             [b'B', b'Z', b'h', b'1'..=b'9', ..] => Ok(Self::Bzip2),
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Ok(Self::Xz),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Self::Zstd),
+            // The second begins with a frame to be skipped (RFC 8878, 3.1.2), as pzstd writes them.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
             _ if head.get(257..262) == Some(b"ustar") || is_tar(head) => Ok(Self::Plain),
             _ => Err(TreeError::NotTarball { found: guess(head) }),
         }

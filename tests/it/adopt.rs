@@ -7,6 +7,7 @@ use crate::support::{Scene, skip};
 use crate::tree_props::{Repository, sample};
 use airlock::adopt::{Adoption, Item, ListedStatus, Report, Status};
 use airlock::julia::version_slug;
+use airlock::policy::Policy;
 use airlock::protocol::{Flavor, GENERAL, Kind, RegistryTree, Resource, TreeHash, Uuid};
 use airlock::store::{Lookup, Store};
 use airlock::tree::{Limits, TarEntry, hash_tar_gz, write_tar_gz};
@@ -126,7 +127,9 @@ impl Carried {
     fn adoption(&self, only: &[Kind], dry_run: bool) -> Report {
         let store = Store::open(&self.cache()).unwrap();
         let (depots, limits) = ([self.at("")], Limits::default());
-        Adoption { depots: &depots, only, limits: &limits, dry_run, jobs: 2 }.run(&store, &|_| {}).unwrap()
+        let policy = Policy::default();
+        let adoption = Adoption { depots: &depots, only, limits: &limits, policy: &policy, dry_run, jobs: 2 };
+        adoption.run(&store, &|_| {}).unwrap()
     }
 
     fn adopt(&self) -> Report {
@@ -370,6 +373,72 @@ fn the_exec_bit_of_the_owner_counts_and_no_other() {
     assert!(carried.refuses_one().starts_with("its tree hash is"));
 }
 
+/// Gives every file below a folder this mode, as a file system without modes does.
+fn set_modes(folder: &Path, mode: u32) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            set_modes(&path, mode);
+        } else {
+            fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_a_file_system_without_modes_made_executable_is_taken_if_nothing_in_it_was() {
+    let carried = Carried::new();
+    let folder = carried.package("Pebble", PEBBLE, "1.1.0", 5);
+    set_modes(&folder, 0o755);
+    assert_eq!(carried.takes_one().version.as_deref(), Some("1.1.0"));
+
+    let carried = Carried::new();
+    carried.artifact("greeting-text-1");
+    set_modes(&carried.at("artifacts"), 0o755);
+    assert_eq!(carried.takes_one().tree, Some(hash(tree_of("greeting-text-1"))));
+
+    // The modes of these nobody here can know.
+    for (mode, words) in
+        [(0o755, "; all of its files are executable, so"), (0o644, "; none of its files is executable")]
+    {
+        let carried = Carried::new();
+        let folder = carried.made_artifact(|folder| {
+            fs::write(folder.join("run"), "#!/bin/sh\n").unwrap();
+            fs::write(folder.join("data"), "x").unwrap();
+            fs::set_permissions(folder.join("run"), PermissionsExt::from_mode(0o755)).unwrap();
+        });
+        assert_eq!(carried.refuses_one_or_takes(&folder), None);
+        fs::remove_dir_all(carried.cache()).unwrap();
+        set_modes(&folder, mode);
+        let why = carried.refuses_one();
+        assert!(why.starts_with("its tree hash is ") && why.contains(words), "{why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_must_not_be_fetched_is_not_adopted() {
+    let text = tree_of("greeting-text-1");
+    for (rules, refused) in [
+        ("deny = ['Pebble']", vec!["policy.fetch.deny has \"Pebble\""]),
+        ("allow = ['Greeting', 'Lantern']", vec!["no rule of policy.fetch.allow fits"]),
+        (&*format!("deny = ['artifact:{text}']"), vec!["policy.fetch.deny has \"artifact:"]),
+        ("deny = ['registry:General']", vec!["policy.fetch.deny has \"registry:General\""; 4]),
+    ] {
+        let carried = Carried::demo();
+        fs::write(carried.folder.path().join("airlock.toml"), format!("[policy.fetch]\n{rules}\n")).unwrap();
+        let output = run(carried.folder.path(), &["adopt", "--json", "depot"]).await;
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let items = report["items"].as_array().unwrap().iter().filter(|item| item["status"] == "refused");
+        let why: Vec<_> = items.map(|item| item["reason"].as_str().unwrap().to_owned()).collect();
+        assert_eq!((said(&output).0, why.len()), (Some(1), refused.len()), "{rules}: {report:#}");
+        for (why, refused) in why.iter().zip(refused) {
+            assert!(why.starts_with("denied: ") && why.contains(refused), "{why}");
+        }
+        let has_pebble = carried.has(&package(PEBBLE, "Pebble/1.1.0"));
+        assert_eq!(has_pebble, rules.contains("artifact:"), "{rules}");
+    }
+}
+
 impl Carried {
     /// Why the artifact in a folder was refused, if it was.
     fn refuses_one_or_takes(&self, folder: &Path) -> Option<String> {
@@ -523,7 +592,9 @@ fn what_two_depots_hold_is_taken_once() {
     let (one, other) = (Carried::demo(), Carried::demo());
     let store = Store::open(&one.cache()).unwrap();
     let (depots, limits) = ([one.at(""), other.at("")], Limits::default());
-    let adoption = Adoption { depots: &depots, only: &Kind::ALL, limits: &limits, dry_run: false, jobs: 4 };
+    let policy = Policy::default();
+    let adoption =
+        Adoption { depots: &depots, only: &Kind::ALL, limits: &limits, policy: &policy, dry_run: false, jobs: 4 };
     let report = adoption.run(&store, &|_| {}).unwrap();
     assert_eq!((report.totals.adopted, report.totals.adopted), (report.totals.here, report.items.len() / 2));
     assert_eq!(report.registries.len(), 1);

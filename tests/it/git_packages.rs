@@ -196,6 +196,20 @@ async fn a_file_is_made_again_only_for_what_it_lacks() {
     assert_eq!(status().await, "fetched", "a newer commit on its branch");
     outside.manifest(URL, &newer);
     assert_eq!(status().await, "cached", "it has that tree already");
+    git(&outside.repository(), &["branch", "release", "HEAD~1"]);
+    assert_eq!([status().await, status().await], ["fetched", "cached"]);
+    git(&outside.repository(), &["symbolic-ref", "HEAD", "refs/heads/release"]);
+    assert_eq!([status().await, status().await], ["fetched", "cached"], "another branch is the default one");
+    let copy = outside.path("copy");
+    git(
+        &outside.path("project"),
+        &["clone", "-q", &outside.bundle().display().to_string(), &copy.display().to_string()],
+    );
+    assert_eq!(git(&copy, &["symbolic-ref", "--short", "HEAD"]), "release");
+    git(&outside.repository(), &["checkout", "-q", "--detach", "main"]);
+    assert_eq!([status().await, status().await], ["fetched", "cached"], "it is on no branch");
+    git(&outside.repository(), &["checkout", "-q", "main"]);
+    assert_eq!([status().await, status().await], ["cached", "cached"]);
     fs::rename(outside.repository(), outside.path("gone")).unwrap();
     let (code, report) = outside.prewarm(&["--git"]).await;
     let why = report["repositories"][0]["reason"].as_str().unwrap_or_default();
@@ -265,6 +279,11 @@ async fn a_manifest_cannot_have_a_folder_of_this_machine_carried_away() {
         outside.manifest(&url, &outside.tree());
         let (code, report) = outside.prewarm(&["--git"]).await;
         assert_eq!((code, &report["repositories"][0]["status"]), (Some(1), &"failed".into()), "{report}");
+        let why = report["repositories"][0]["reason"].as_str().unwrap();
+        assert!(why.ends_with("a registry or a manifest must not name a folder of this machine"), "{why}");
+        let (_, report) = outside.check().await;
+        let remedy = report["problems"][0]["remedy"].as_str().unwrap();
+        assert!(remedy.contains("put the repository on a git server") && !remedy.contains("prewarm"), "{report}");
     }
     assert!(!outside.path("cache/git").exists());
 }

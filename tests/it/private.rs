@@ -352,3 +352,20 @@ async fn a_repository_that_is_no_registry_is_said_to_be_none() {
     let problems = mirror(&both.scene.configured(&file)).refresh_registries(ONCE).await;
     assert!(problems[0].to_string().contains("has no branch \"none\""), "{problems:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_was_taken_out_of_the_registry_is_said_to_be_none_of_its() {
+    let both = Both::new().await;
+    let mirror = mirror(&both.config());
+    mirror.refresh_registries(ONCE).await;
+    write(&both.acme.work("AcmeRegistry"), &[("A/AcmeGreeter/Versions.toml", "")]);
+    assert_eq!(mirror.refresh_registries(ONCE).await, []);
+    let refused = mirror.fetch(&both.acme.greeter, ONCE).await.unwrap_err();
+    let (name, tree) = (format!("{}/AcmeRegistry", both.acme.file_url()), both.acme.greeter.tree());
+    let said = format!("AcmeGreeter: no version that {name} has now is tree {tree}");
+    assert!(matches!(&refused, Refusal::Private(words) if words.ends_with(&said)), "{refused}");
+    let source = &mirror.sources()[0];
+    assert!(source.1.last_error.is_none(), "it is nothing wrong with the registry: {source:?}");
+    // Only that: what belongs to nobody here is asked of the public server as before.
+    mirror.fetch(&both.acme.tools, ONCE).await.unwrap();
+}

@@ -27,9 +27,13 @@ fn members_are_one_stream_and_garbage_is_refused() {
     let (head, tail) = raw.0.split_at(700);
     let whole = [gzip(head), gzip(b""), gzip(tail)].concat();
     assert_eq!(strict(&whole), one("a", "x"));
-    for garbage in [&b"\0"[..], b"garbage", &[0; 512], &[0x1f], &[0x1f, 0x8b], &gzip(b"x")[..12]] {
+    for garbage in [&b"\0"[..], b"some garbage", &[0; 512], &[0x1f], &[0x1f, 0x8b], &gzip(b"x")[..12]] {
         let error = hash(&[&whole, garbage].concat()).unwrap_err();
         assert!(matches!(error, TreeError::Gzip { .. }), "{garbage:?}: {error}");
+        if garbage.len() > 10 && garbage[0] != 0x1f {
+            let TreeError::Gzip { source, .. } = error else { unreachable!() };
+            assert_eq!(source.to_string(), "bytes after the end", "what pads a tape");
+        }
     }
 }
 

@@ -135,6 +135,75 @@ async fn what_is_wrong_with_one_address_leads_to_the_next() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_first_address_costs_the_clients_of_one_flight_and_no_more() {
+    let (tree, plain) = artifact(300_000);
+    let (right, mut corrupt) = (gzip(&plain), gzip(&plain));
+    corrupt[250_000] ^= 1;
+    let world = World::new(Site::empty()).await;
+    let first = world.file("/first", &corrupt);
+    let second = world.file("/second", &right);
+    let gate = airlock::sample::Gate::new();
+    world.files.fail("/first", Body::gated(200_000, &gate));
+    let airlock = Airlock::quiet(&world.config(ALWAYS)).await;
+    let artifact = learn(&airlock.mirror, tree, &[(&first, &sha256(&right)), (&second, &sha256(&right))]);
+    let mut waiting = airlock.get(&artifact.to_string()).await;
+    waiting.chunk().await.unwrap().unwrap();
+    gate.open();
+    while let Ok(chunk) = waiting.chunk().await {
+        assert!(chunk.is_some(), "it was completed");
+    }
+    for _ in 0..2 {
+        let answer = airlock.get(&artifact.to_string()).await;
+        assert_eq!(answer.status(), 200);
+        assert!(answer.bytes().await.unwrap() == right);
+    }
+    assert_eq!((world.files.gets("/first"), world.files.gets("/second")), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_that_are_all_wrong_are_left_alone_when_each_was_tried() {
+    let (tree, plain) = artifact(300_000);
+    let sum = sha256(b"other");
+    let world = World::new(Site::empty()).await;
+    let urls = ["/one", "/other"].map(|path| world.file(path, &gzip(&plain)));
+    let airlock = Airlock::quiet(&world.config(ALWAYS)).await;
+    let artifact = learn(&airlock.mirror, tree, &[(&urls[0], &sum), (&urls[1], &sum)]);
+    for _ in 0..4 {
+        let gates = [airlock::sample::Gate::new(), airlock::sample::Gate::new()];
+        world.files.heal();
+        world.files.fail("/one", Body::gated(200_000, &gates[0]));
+        world.files.fail("/other", Body::gated(200_000, &gates[1]));
+        let mut answer = airlock.get(&artifact.to_string()).await;
+        if answer.status() == 200 {
+            answer.chunk().await.unwrap().unwrap();
+            gates.iter().for_each(airlock::sample::Gate::open);
+            while let Ok(chunk) = answer.chunk().await {
+                assert!(chunk.is_some(), "it was completed");
+            }
+        }
+    }
+    assert_eq!((world.files.gets("/one"), world.files.gets("/other")), (1, 1));
+}
+
+#[tokio::test]
+async fn what_is_gone_or_wrong_is_not_asked_again_because_another_address_may_recover() {
+    let (tree, plain) = artifact(300_000);
+    let right = gzip(&plain);
+    let world = World::new(Site::empty()).await;
+    let gone = format!("{}/gone", world.files.url());
+    let wrong = world.file("/wrong", &gzip(&artifact(8).1));
+    let busy = world.file("/busy", &right);
+    world.files.fail("/busy", Fault::Status(503, None));
+    let mirror = world.mirror(ALWAYS);
+    let sum = sha256(&right);
+    let artifact = learn(&mirror, tree, &[(&gone, &sum), (&wrong, &sum), (&busy, &sum)]);
+    let brought = mirror.fetch_from(&artifact, Patience::prewarm(2)).await.unwrap();
+    assert_eq!(brought.from.as_deref(), Some(&*busy));
+    let gets = ["/gone", "/wrong", "/busy"].map(|path| world.files.gets(path));
+    assert_eq!(gets, [1, 1, 2]);
+}
+
 #[tokio::test]
 async fn a_dead_address_and_a_broken_line_lead_to_the_next() {
     let (tree, plain) = artifact(300_000);
@@ -208,6 +277,22 @@ async fn what_fails_for_one_artifact_is_asked_for_another() {
     let artifact = learn(&mirror, tree, &[(&url, &sha256(&packed))]);
     client(&mirror, &artifact).await.unwrap();
     assert!(mirror.sources().iter().all(|(_, health)| health.unreachable == 0 && health.last_error.is_none()));
+}
+
+#[tokio::test]
+async fn a_host_of_downloads_that_is_silent_is_waited_for_a_few_times_and_not_for_each_artifact() {
+    let world = World::new(Site::empty()).await;
+    let mirror = world.mirror("[mirror]\nfirst-byte-timeout = '200ms'\n");
+    let mut last = String::new();
+    for digit in 0..9 {
+        let url = world.file(&format!("/{digit}"), b"");
+        world.files.fail(&format!("/{digit}"), Fault::Silence);
+        let absent = learn(&mirror, airlock::protocol::TreeHash::from_bytes([digit; 20]), &[(&url, &sha256(b""))]);
+        last = prewarm(&mirror, &absent).await.unwrap_err().to_string();
+    }
+    assert_eq!(world.files.requests().len(), 3, "{last}");
+    let host = world.files.address();
+    assert!(last.ends_with(&format!("{host} is left alone for a minute: no byte for 200ms")), "{last}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! What no server has, from where it comes in the first place: a file server and a git server of the
 //! test's own.
 
+mod dead_hosts;
 mod downloads;
 mod repositories;
 
