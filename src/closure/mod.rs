@@ -31,7 +31,7 @@ pub use plan::{Plan, Selection};
 pub use project_input::ProjectInput;
 pub use registries::{NameError, Registries};
 pub use repositories::{RepositoryState, WantedRepository, remember as remember_repository, verify_repository};
-pub use said::{pinned_versions, said_names};
+pub use said::{pinned_versions, said_names, said_owners};
 pub use solve::{Forbids, Resolved, Solved, Solver, Unsolved, solve_projects};
 pub use survey::{State, Survey, survey};
 pub use versions::{Admits, Many, Versions, Whole, many_versions};

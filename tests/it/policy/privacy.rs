@@ -130,7 +130,8 @@ async fn an_upstream_of_ones_own_is_asked_and_a_public_one_is_not() {
 
 /// The tables of upstreams, each public or not.
 fn tables(upstreams: &[(&SampleUpstream, bool)]) -> String {
-    let table = |(it, public): &(&SampleUpstream, bool)| format!("[[upstream]]\nurl = '{}'\npublic = {public}\n", it.url());
+    let table =
+        |(it, public): &(&SampleUpstream, bool)| format!("[[upstream]]\nurl = '{}'\npublic = {public}\n", it.url());
     upstreams.iter().map(table).collect()
 }
 
