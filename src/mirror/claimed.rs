@@ -23,11 +23,14 @@ pub(super) struct Claimed {
     configured: BTreeSet<Arc<str>>,
     /// Registries that were published here from one of those, with its name.
     published: Mutex<BTreeMap<Uuid, Arc<str>>>,
-    /// By registry, whatever makes it private: what it is called, and all that it ever had.
-    had: Mutex<BTreeMap<Uuid, (Arc<str>, Arc<FirstSeen>)>>,
+    /// By registry, whatever makes it private.
+    had: Mutex<BTreeMap<Uuid, Had>>,
     /// Registries that public upstreams list or have listed, at these trees.
     listed: Mutex<BTreeMap<Uuid, BTreeSet<TreeHash>>>,
 }
+
+/// What a private registry is called, and all that it ever had.
+type Had = (Arc<str>, Arc<FirstSeen>);
 
 impl Claimed {
     pub(super) fn new(config: &Config, sources: &[Arc<dyn Source>]) -> Self {

@@ -178,7 +178,9 @@ impl Mirror {
                 }
             }
         }
-        in_part.into_iter().for_each(|index| self.memory.listed_in_part(index));
+        for index in in_part {
+            self.memory.listed_in_part(index);
+        }
         problems
     }
 
