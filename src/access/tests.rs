@@ -32,7 +32,7 @@ fn package(name: &str, digit: u8, registries: &[&Registry]) -> Package {
 
 fn artifact(owners: &[&Package]) -> Subject {
     let owners = owners.iter().copied().cloned().collect();
-    Subject::Artifact { tree: TreeHash::EMPTY, owners, said: ["AcmeData".into()].into() }
+    Subject::Artifact { tree: TreeHash::EMPTY, owners, said: ["AcmeData".into()].into(), said_of: Vec::new() }
 }
 
 #[test]

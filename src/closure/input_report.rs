@@ -71,7 +71,7 @@ impl InputReport {
                 Self { kind, warnings: resolved.notes.iter().cloned().collect(), ..report }
             }
             Ok(Content::Versions(_)) => Self { kind: Some(InputKind::Names), ..report },
-            Ok(Content::Artifacts(_) | Content::Misses(_)) => report,
+            Ok(Content::Artifacts(..) | Content::Misses(_)) => report,
             Err(error) => Self { error: Some(one_line(&error.to_string())), ..report },
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A file that cannot be used does not stop the others: it becomes an input with an error.
 
-use super::project_input::{ProjectInput, read_project};
+use super::project_input::{ProjectInput, package_in, read_project};
 use super::solve::Resolved;
 use super::versions::Versions;
 use super::walk::walk;
@@ -10,6 +10,7 @@ use crate::exchange::{Request, RequestError};
 use crate::julia::{
     Artifact, ArtifactsToml, FileKind, FormatError, Manifest, MissList, MissListError, Project, SniffError,
 };
+use crate::protocol::Uuid;
 use fs_err as fs;
 use std::collections::HashSet;
 use std::io::{self, Read};
@@ -37,8 +38,8 @@ pub struct Input {
 pub enum Content {
     /// Packages.
     Manifest(Manifest),
-    /// Artifacts.
-    Artifacts(Vec<Artifact>),
+    /// Artifacts, and the package that is in the same folder.
+    Artifacts(Vec<Artifact>, Option<(String, Uuid)>),
     /// Anything.
     Misses(MissList),
     /// Anything, and wishes.
@@ -55,7 +56,7 @@ impl Content {
     /// The artifacts of a file that names only such.
     pub fn artifacts(&self) -> Option<&[Artifact]> {
         match self {
-            Self::Artifacts(artifacts) => Some(artifacts),
+            Self::Artifacts(artifacts, _) => Some(artifacts),
             _ => None,
         }
     }
@@ -207,7 +208,10 @@ fn parse(path: &Path, named: bool, kind: FileKind, text: &str) -> Result<Content
     let format = |error| InputError::Format { path: path.to_owned(), error };
     match kind {
         FileKind::Manifest => Manifest::parse(text).map(Content::Manifest).map_err(format),
-        FileKind::Artifacts => ArtifactsToml::parse(text).map(Content::Artifacts).map_err(format),
+        FileKind::Artifacts => {
+            let owner = package_in(path.parent().unwrap_or(Path::new("")));
+            ArtifactsToml::parse(text).map(|artifacts| Content::Artifacts(artifacts, owner)).map_err(format)
+        }
         FileKind::Project => {
             let project = Project::parse(text).map_err(format)?;
             Ok(Content::Project(Box::new(read_project(path, project, named)?)))

@@ -34,7 +34,7 @@ pub use repositories::{
     RepositoryState, WantedRepository, has_all_of, known_repository, look_into_repository, replace_repository,
     verify_repository,
 };
-pub use said::{pinned_versions, said_names};
+pub use said::{pinned_versions, said_names, said_owners};
 pub use solve::{Forbids, Resolved, Solved, Solver, Unsolved, solve_projects};
 pub use survey::{State, Survey, survey};
 pub use versions::{Admits, Many, Versions, Whole, many_versions};

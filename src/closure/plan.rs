@@ -79,7 +79,7 @@ impl Plan {
         for content in inputs.iter().filter_map(|input| input.content.as_ref().ok()) {
             match content {
                 Content::Manifest(manifest) => plan.add_manifest(manifest),
-                Content::Artifacts(artifacts) => {
+                Content::Artifacts(artifacts, _) => {
                     for artifact in artifacts {
                         plan.add_artifact(&hold(artifact.clone()), None);
                     }
@@ -351,7 +351,7 @@ mod tests {
             tree('4')
         );
         let wanted = |platform: &str, lazy| {
-            let artifacts = input(Content::Artifacts(ArtifactsToml::parse(&text).unwrap()));
+            let artifacts = input(Content::Artifacts(ArtifactsToml::parse(&text).unwrap(), None));
             let trees: Vec<_> = plan_of(platform, lazy, &[artifacts]).resources().collect();
             trees
         };

@@ -3,6 +3,7 @@
 
 use super::inputs::{InputError, read_text};
 use crate::julia::{Project, ProjectSource};
+use crate::protocol::Uuid;
 use fs_err as fs;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,13 @@ pub(super) fn read_project(path: &Path, project: Project, named: bool) -> Result
     let tests = read.folder(&root.join("test"))?;
     let members = members.into_iter().map(|(_, member)| member).collect();
     Ok(ProjectInput { project, named, members, folders, tests, member_folders })
+}
+
+/// The name and the uuid of the package in a folder, as far as a project there says.
+pub(super) fn package_in(folder: &Path) -> Option<(String, Uuid)> {
+    let path = NAMES.iter().map(|name| folder.join(name)).find(|path| path.is_file())?;
+    let project = Project::parse(&read_text(&path).ok()?).ok()?;
+    Some((project.name?, project.uuid?))
 }
 
 fn sources(folder: &Path, project: &Project) -> Vec<PathBuf> {

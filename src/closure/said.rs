@@ -2,7 +2,7 @@
 
 use super::{Content, Input};
 use crate::julia::{Origin, RegistryIndex};
-use crate::protocol::{Resource, TreeHash};
+use crate::protocol::{Resource, TreeHash, Uuid};
 use std::sync::Arc;
 
 /// Every resource that an input has a name for. A package without a hash has any tree.
@@ -22,8 +22,11 @@ fn names(content: &Content) -> Vec<(Resource, &str)> {
             });
             packages.collect()
         }
-        Content::Artifacts(artifacts) => {
-            artifacts.iter().map(|it| (Resource::Artifact { tree: it.tree }, it.name.as_str())).collect()
+        Content::Artifacts(artifacts, owner) => {
+            let artifacts = artifacts.iter().map(|it| (Resource::Artifact { tree: it.tree }, it.name.as_str()));
+            let tree = TreeHash::EMPTY;
+            let owner = owner.iter().map(|(name, uuid)| (Resource::Package { uuid: *uuid, tree }, name.as_str()));
+            artifacts.chain(owner).collect()
         }
         Content::Project(input) => {
             let projects = [&input.project].into_iter().chain(&input.members).chain(&input.folders).chain(&input.tests);
@@ -49,6 +52,14 @@ fn names(content: &Content) -> Vec<(Resource, &str)> {
             request.misses.iter().filter_map(|miss| Some((miss.resource, miss.name.as_deref()?))).collect()
         }
     }
+}
+
+/// The artifacts of inputs that are in the folder of a package, each with the package.
+pub fn said_owners(inputs: &[Input]) -> impl Iterator<Item = (TreeHash, Uuid)> {
+    inputs.iter().filter_map(|input| input.content.as_ref().ok()).flat_map(|content| match content {
+        Content::Artifacts(artifacts, Some((_, owner))) => artifacts.iter().map(|it| (it.tree, *owner)).collect(),
+        _ => Vec::new(),
+    })
 }
 
 /// The versions that manifests name, each with what it is called.

@@ -125,7 +125,7 @@ impl Changes {
 
     /// What is private may not even be named.
     fn policy(&mut self, old: &Policy, new: &Policy) {
-        let Policy { both, fetch, serve, private, min_age, pins } = new;
+        let Policy { both, fetch, serve, private, private_hosts, min_age, pins } = new;
         let lists = |it: &Lists, other: &Lists| {
             [(it.allow.clone(), other.allow != it.allow), (it.deny.clone(), other.deny != it.deny)]
         };
@@ -134,6 +134,7 @@ impl Changes {
             self.hidden(key, changed);
         }
         self.hidden("policy.private", *private != old.private);
+        self.hidden("policy.private-hosts", *private_hosts != old.private_hosts);
         self.shown("policy.min-age", &old.min_age, min_age);
         self.shown("policy.pins", &old.pins, pins);
     }

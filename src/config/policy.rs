@@ -18,6 +18,8 @@ pub struct Policy {
     pub serve: Lists,
     /// What is asked of no public upstream.
     pub private: List,
+    /// Hosts that may be asked for private repositories, in lowercase.
+    pub private_hosts: Vec<String>,
     /// How long a version must have been known here, if it must.
     pub min_age: Option<Duration>,
     /// Whether a manifest may name younger ones.
@@ -93,12 +95,13 @@ pub enum RuleError {
 
 impl Policy {
     pub(super) fn new(settings: PolicySettings) -> Result<Self, ConfigError> {
-        let PolicySettings { allow, deny, private, min_age, pins, fetch, serve } = settings;
+        let PolicySettings { allow, deny, private, private_hosts, min_age, pins, fetch, serve } = settings;
         Ok(Self {
             both: Lists::new(PolicyListSettings { allow, deny }, ["policy.allow", "policy.deny"])?,
             fetch: Lists::new(fetch, ["policy.fetch.allow", "policy.fetch.deny"])?,
             serve: Lists::new(serve, ["policy.serve.allow", "policy.serve.deny"])?,
             private: List::new("policy.private", private)?,
+            private_hosts: private_hosts.unwrap_or_default().iter().map(|host| host.to_ascii_lowercase()).collect(),
             min_age: min_age.map(|age| age.0).filter(|age| !age.is_zero()),
             pins: pins.unwrap_or(true),
         })

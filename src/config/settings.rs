@@ -282,6 +282,8 @@ pub struct PolicySettings {
     pub deny: Option<Vec<String>>,
     /// Asked of no public upstream.
     pub private: Option<Vec<String>>,
+    /// Hosts that may be asked for private repositories.
+    pub private_hosts: Option<Vec<String>>,
     /// How long a version must have been known here.
     pub min_age: Option<Span>,
     /// A manifest may name younger versions.

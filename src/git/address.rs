@@ -236,6 +236,23 @@ pub fn is_local(text: &str) -> bool {
     matches!(form(&with_small_scheme(text.trim())), Form::Path | Form::Url("file", _))
 }
 
+/// The host of an address, in lowercase; `None` if it is a path or none at all.
+pub fn host(address: &str) -> Option<String> {
+    let host = match form(&with_small_scheme(address.trim())) {
+        Form::Url(_, rest) => {
+            let place = authority(rest);
+            let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
+            match place.strip_prefix('[') {
+                Some(rest) => rest.split(']').next().unwrap_or_default(),
+                None => place.split(':').next().unwrap_or_default(),
+            }
+        }
+        Form::Scp(host) => host,
+        Form::Helper | Form::Path => "",
+    };
+    Some(host.to_ascii_lowercase()).filter(|host| !host.is_empty())
+}
+
 enum Form<'a> {
     /// Scheme in lowercase, and what comes after `://`.
     Url(&'a str, &'a str),
@@ -268,6 +285,17 @@ fn form(text: &str) -> Form<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_of_any_form_has_one_host() {
+        for url in
+            ["https://u:p@Git.h:8443/x", "ssh://git@git.h:22/x", "git@git.h:a/B.git", "git.h:x", "git://git.h/x@y"]
+        {
+            assert_eq!(host(url).as_deref(), Some("git.h"), "{url}");
+        }
+        assert_eq!(host("http://[::1]:80/x").as_deref(), Some("::1"));
+        assert!(["/a/b", "file:///a", "ext::sh", ""].iter().all(|url| host(url).is_none()));
+    }
 
     #[test]
     fn a_registry_reaches_other_machines_only_and_nobody_runs_commands() {

@@ -35,7 +35,7 @@ pub use error::{GitError, MovedTag};
 
 use crate::tree::Limits;
 use address::Address;
-pub use address::{Trust, is_local, relative_url};
+pub use address::{Trust, host, is_local, relative_url};
 use program::Program;
 use std::path::PathBuf;
 use std::sync::Arc;

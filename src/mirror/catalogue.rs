@@ -20,6 +20,8 @@ const VERSIONS: usize = 1000;
 #[derive(Debug)]
 pub struct Catalogue<'m> {
     mirror: &'m Mirror,
+    /// Whether what is private may be told from what is not.
+    tells_private: bool,
     platforms: Platforms,
     registries: Vec<Arc<RegistryIndex>>,
 }
@@ -59,7 +61,7 @@ pub struct CataloguedPackage {
     pub uuid: Uuid,
     /// The registry's name.
     pub registry: String,
-    /// Whether it is private or taken to be: no public upstream is asked for it.
+    /// Whether it is private or taken to be: no public upstream is asked for it. Never if that is not to be told.
     pub is_private: bool,
     /// Newest first.
     pub versions: FirstOf<CataloguedVersion>,
@@ -95,8 +97,8 @@ pub enum VersionState {
 
 impl Mirror {
     /// The packages of those registries that are loaded, that clients may have, and that `shown`
-    /// agrees to.
-    pub fn catalogue(&self, shown: impl Fn(Uuid) -> bool) -> Result<Catalogue<'_>, StoreError> {
+    /// agrees to. What is private can be told from what is not only if it `tells_private`.
+    pub fn catalogue(&self, shown: impl Fn(Uuid) -> bool, tells_private: bool) -> Result<Catalogue<'_>, StoreError> {
         let published = self.names.published().into_iter();
         let registries =
             published.filter(|(resource, index)| shown(index.registry_uuid()) && self.denial(resource, true).is_none());
@@ -104,6 +106,7 @@ impl Mirror {
             platforms: self.served_platforms()?,
             registries: registries.map(|(_, index)| index).collect(),
             mirror: self,
+            tells_private,
         })
     }
 }
@@ -200,7 +203,7 @@ impl Catalogue<'_> {
             name: registry.name(uuid).unwrap_or_default().to_owned(),
             uuid,
             registry: registry.registry_name().to_owned(),
-            is_private: privacy.is_some_and(|privacy| !privacy.is_public()),
+            is_private: self.tells_private && privacy.is_some_and(|privacy| !privacy.is_public()),
             versions: FirstOf { rest: count - first.len(), first },
         })
     }
@@ -209,7 +212,8 @@ impl Catalogue<'_> {
         let mirror = self.mirror;
         let package = Resource::Package { uuid: version.uuid, tree: version.tree };
         let is_here = mirror.store.has(&package);
-        if let Some(age) = mirror.too_young(&package) {
+        let age = if self.tells_private { mirror.too_young(&package) } else { mirror.too_young_if_public(&package) };
+        if let Some(age) = age {
             return Ok(VersionState::Young(age.to_string()));
         }
         if mirror.denial(&package, is_here).is_some() {

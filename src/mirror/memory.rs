@@ -52,6 +52,8 @@ pub struct Health {
     pub last_listing: Option<Timestamp>,
     /// Left alone until then, unless that is over.
     pub cooled_until: Option<Instant>,
+    /// Whether it failed when it was last asked which registries it has, whatever else it gave since.
+    listing_failed: bool,
     /// Whether it was asked at all.
     asked: bool,
     /// How often it was left alone since it was last reached.
@@ -64,6 +66,11 @@ impl Health {
     /// Whether it failed when it was last asked for something.
     pub fn failed_last(&self) -> bool {
         self.last_error.as_ref().is_some_and(|(time, _)| self.last_success.is_none_or(|success| success < *time))
+    }
+
+    /// Whether what it listed last is not what it has now, for all that is known.
+    pub(super) const fn failed_to_list(&self) -> bool {
+        self.listing_failed
     }
 
     /// Whether it is left alone now.
@@ -157,8 +164,11 @@ impl Memory {
         }
     }
 
-    /// What a listing came to.
+    /// What a listing came to. That it has none of this flavor says nothing of the others.
     pub(super) fn listed(&self, source: usize, fault: Option<&Fault>) {
+        if fault != Some(&Fault::NotFound) {
+            self.set_listing_failed(source, fault.is_some());
+        }
         match fault {
             Some(Fault::Busy(_)) => {}
             Some(fault) if fault.is_unreachable() => self.unreached(source, fault),
@@ -168,6 +178,17 @@ impl Memory {
                     health.last_listing = health.last_success;
                 }
             }
+        }
+    }
+
+    /// Of what a source lists not all could be had.
+    pub(super) fn listed_in_part(&self, source: usize) {
+        self.set_listing_failed(source, true);
+    }
+
+    fn set_listing_failed(&self, source: usize, failed: bool) {
+        if let Some(health) = lock(&self.sources).get_mut(source) {
+            health.listing_failed = failed;
         }
     }
 
@@ -182,8 +203,8 @@ impl Memory {
             Some(fault) => (Some((now, fault.to_string())), health.last_success),
         };
         let was_down = health.cooldowns > 0;
-        let last_listing = health.last_listing;
-        *health = Health { last_error, last_success, last_listing, asked: true, ..Health::default() };
+        let (last_listing, listing_failed) = (health.last_listing, health.listing_failed);
+        *health = Health { last_error, last_success, last_listing, listing_failed, asked: true, ..Health::default() };
         drop(sources);
         if was_down {
             tracing::info!(source = self.name(source), "is back");
@@ -321,6 +342,24 @@ mod tests {
         assert_eq!(memory.admits(0), Admission::Probe);
         memory.failed(0, &resource(1), &Fault::NotFound);
         assert_eq!([memory.admits(0), memory.admits(0)], [Admission::Free; 2]);
+    }
+
+    #[test]
+    fn only_a_listing_says_whether_listings_can_be_had() {
+        let memory = memory(1);
+        let failed = || memory.health()[0].failed_to_list();
+        let dead = Fault::Connect("refused".into());
+        memory.failed(0, &resource(1), &dead);
+        assert!(!failed());
+        memory.listed(0, Some(&dead));
+        memory.succeeded(0, &resource(1));
+        memory.listed(0, Some(&Fault::NotFound));
+        assert!(failed(), "neither a resource nor another flavor makes up for it");
+        memory.listed(0, None);
+        assert!(!failed());
+        memory.listed_in_part(0);
+        memory.failed(0, &resource(1), &Fault::NotFound);
+        assert!(failed());
     }
 
     #[test]

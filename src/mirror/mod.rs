@@ -4,8 +4,9 @@
 //! one flight per resource (`flight.rs`, `flights.rs`, driven by `fetch.rs`), which ends with the places that
 //! registries and packages name (`fallback.rs`, `origins.rs`), a memory of what failed lately
 //! (`memory.rs`), the task that follows the registries (`registries.rs`, `private.rs`), the names of
-//! things for people (`names.rs`, `catalogue.rs`), whose they are (`belonging.rs`), the registries that list only
-//! what is here (`view.rs`), the ledger of misses (`misses.rs`), what becomes of wishes (`wishes.rs`), of damage
+//! things for people (`names.rs`, `catalogue.rs`), whose they are (`belonging.rs`) and were (`claimed.rs`), what the
+//! policy comes to for people (`standing.rs`) and which of its rules fit nothing (`idle.rs`), the registries that list
+//! only what is here (`view.rs`), the ledger of misses (`misses.rs`), what becomes of wishes (`wishes.rs`), of damage
 //! (`heal.rs`, `scrub.rs`) and of a disk that runs low (`disk.rs`), and what is counted for whoever looks on
 //! (`counters.rs`, `summary.rs`). `succession.rs` puts another configuration into force while clients are served.
 
@@ -13,6 +14,7 @@ mod artifacts;
 mod belonging;
 mod body;
 mod catalogue;
+mod claimed;
 mod counters;
 mod disk;
 mod fallback;
@@ -20,6 +22,7 @@ mod fetch;
 mod flight;
 mod flights;
 mod heal;
+mod idle;
 mod judge;
 mod memory;
 mod misses;
@@ -33,6 +36,7 @@ mod refusal;
 mod registries;
 mod rescan;
 mod scrub;
+mod standing;
 mod steer;
 mod succession;
 mod summary;
@@ -50,10 +54,10 @@ pub use judge::{Damage, hold, is_here, verify_file, verify_reader};
 pub use memory::Health;
 pub use names::{LoadError, Name, load_registry};
 pub use patience::Patience;
-pub use policy::Standing;
 pub use refusal::Refusal;
 pub use registries::{ListingAnswer, RegistryProblem};
 pub use scrub::{ScrubEnd, ScrubStatus};
+pub use standing::Standing;
 pub use steer::SteerError;
 pub use summary::{MissSummary, Open};
 pub use view::Served;
@@ -100,7 +104,9 @@ pub struct Mirror {
     names: Arc<names::Names>,
     policy: Policy,
     known: policy::Known,
-    belonging: belonging::Belonging,
+    registry_rules: Vec<(&'static str, crate::config::Rule)>,
+    claimed: claimed::Claimed,
+    looked: belonging::Looked,
     origins: origins::Known,
     fallback: crate::config::Fallback,
     misses: Arc<misses::Pending>,
@@ -201,7 +207,9 @@ impl Mirror {
             names: Arc::default(),
             policy: Policy::new(config.policy.clone()),
             known: policy::Known::default(),
-            belonging: belonging::Belonging::default(),
+            registry_rules: idle::registry_rules(config),
+            claimed: claimed::Claimed::new(config, &sources),
+            looked: belonging::Looked::default(),
             origins: origins::Known::default(),
             fallback: config.fallback,
             misses: Arc::default(),

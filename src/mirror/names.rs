@@ -5,7 +5,7 @@ use super::artifacts::Artifacts;
 use super::{Mirror, blocking, lock};
 use crate::julia::RegistryIndexBuilder;
 use crate::julia::{RegistryError, RegistryIndex};
-use crate::protocol::{Flavor, Resource, TreeHash, Uuid};
+use crate::protocol::{Flavor, RegistryTree, Resource, TreeHash, Uuid};
 use crate::store::{FactsRead, HeldArtifact, Lookup, Store, StoreError};
 use crate::tree::{Limits, TreeError, visit_files};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,8 @@ pub struct Name {
 #[derive(Debug, Default)]
 pub(super) struct Names {
     registries: Mutex<BTreeMap<Uuid, (TreeHash, Arc<RegistryIndex>)>>,
+    /// Those that are not what a registry must be: their content is their name, so that is for good.
+    unreadable: Mutex<BTreeSet<RegistryTree>>,
     artifacts: Mutex<Artifacts>,
     /// The facts that `artifacts` knows. Reading all of a large cache's costs seconds.
     read: Mutex<FactsRead>,
@@ -77,11 +79,6 @@ impl Names {
         lock(&self.registries).get(&uuid).map(|(_, index)| index.registry_name().into())
     }
 
-    /// The packages here that name an artifact, in any version.
-    pub(super) fn owners(&self, artifact: TreeHash) -> BTreeSet<Uuid> {
-        self.packages_with(artifact).iter().filter_map(Resource::uuid).collect()
-    }
-
     pub(super) fn loaded(&self, uuid: Uuid) -> Option<TreeHash> {
         lock(&self.registries).get(&uuid).map(|(tree, _)| *tree)
     }
@@ -101,6 +98,12 @@ impl Mirror {
     /// Reads the published registries that are not loaded yet, and the artifacts that packages
     /// here name.
     pub async fn load_names(self: &Arc<Self>) {
+        self.log_found().await;
+        self.read_names().await;
+    }
+
+    /// The same without a look at what other tools put into the listings.
+    pub(super) async fn read_names(self: &Arc<Self>) {
         self.verify_listed().await;
         let mirror = Arc::clone(self);
         if let Err(error) = blocking(move || mirror.load_names_blocking()).await.and_then(|loaded| loaded) {
@@ -111,14 +114,23 @@ impl Mirror {
     pub(super) fn load_names_blocking(&self) -> std::io::Result<()> {
         for flavor in [Flavor::Plain, Flavor::Conservative, Flavor::Eager] {
             let listing = self.store.listing(flavor).map_err(std::io::Error::other)?.unwrap_or_default();
-            for registry in listing.iter().filter(|registry| self.names.loaded(registry.uuid) != Some(registry.tree)) {
+            for registry in listing.iter() {
+                let is_loaded = self.names.loaded(registry.uuid) == Some(registry.tree);
+                if is_loaded || lock(&self.names.unreadable).contains(&registry) {
+                    continue;
+                }
                 match load_registry(&self.store, &registry.into(), &self.limits) {
                     Ok(index) => {
                         self.see(&index);
                         let entry = (registry.tree, Arc::new(index));
                         lock(&self.names.registries).insert(registry.uuid, entry);
                     }
-                    Err(error) => tracing::warn!(registry = %registry.uuid, "cannot be read: {error}"),
+                    Err(error) => {
+                        tracing::warn!(registry = %registry.uuid, "cannot be read: {error}");
+                        if matches!(error, LoadError::Registry(_)) {
+                            lock(&self.names.unreadable).insert(registry);
+                        }
+                    }
                 }
             }
         }

@@ -5,15 +5,17 @@
 //! ([`Mirror::learn_names`]). Nothing is judged before they were read: a pattern that cannot be held
 //! against a name must not let it through.
 
-use super::{Health, Mirror, Refusal, blocking, lock};
+use super::{Mirror, Refusal, blocking, lock};
+use crate::config::Rule;
 use crate::julia::RegistryIndex;
-use crate::policy::{Act, Age, Package, Policy, Privacy, Registry, Subject, Surroundings, Verdict, Why};
-use crate::protocol::{GENERAL, Kind, Listing, RegistryTree, Resource, TreeHash, Uuid};
-use crate::source::{Claim, Rank, Source};
+use crate::policy::{Act, Age, Package, Policy, Registry, Subject, Verdict};
+use crate::protocol::{GENERAL, Listing, RegistryTree, Resource, TreeHash, Uuid};
+use crate::source::Source;
 use crate::store::{Action, FirstSeen, Seen, StoreError};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::OnceCell;
 
 /// What is known beside the registries and the packages.
@@ -23,15 +25,22 @@ pub(super) struct Known {
     read: OnceCell<()>,
     /// What inputs call packages.
     packages: Mutex<HashMap<Uuid, BTreeSet<Arc<str>>>>,
-    /// What inputs call artifacts, and whose they say they are.
-    artifacts: Mutex<HashMap<TreeHash, BTreeSet<Arc<str>>>>,
-    /// Registries that a public upstream lists.
-    listed: Mutex<BTreeSet<Uuid>>,
-    /// Registries that were published here from a private source, with its name.
-    private: Mutex<BTreeMap<Uuid, Arc<str>>>,
+    /// What inputs say of artifacts.
+    artifacts: Mutex<HashMap<TreeHash, SaidOfArtifact>>,
     /// By registry; only where versions must have an age.
     seen: Mutex<BTreeMap<Uuid, Arc<FirstSeen>>>,
     pinned: Mutex<Arc<BTreeSet<Resource>>>,
+}
+
+/// What inputs say of an artifact.
+#[derive(Clone, Debug, Default)]
+struct SaidOfArtifact {
+    /// What it is called, and what it is of.
+    words: BTreeSet<Arc<str>>,
+    /// The packages that it is of, by name.
+    of: BTreeSet<Arc<str>>,
+    /// The same by uuid.
+    owners: BTreeSet<Uuid>,
 }
 
 /// Which sources may be asked.
@@ -54,19 +63,6 @@ impl Askable {
     }
 }
 
-/// What holds for a resource.
-#[derive(Clone, Debug)]
-pub struct Standing {
-    /// Whether it may be fetched.
-    pub fetch: Verdict,
-    /// Whether it may be served.
-    pub serve: Verdict,
-    /// Who may be asked for it.
-    pub privacy: Privacy,
-    /// Every rule that has to do with it.
-    pub rules: Vec<Why>,
-}
-
 impl Mirror {
     /// The rules.
     pub fn policy(&self) -> &Policy {
@@ -75,11 +71,7 @@ impl Mirror {
 
     /// Whether anything must be known of a resource before it is asked for.
     pub fn is_guarded(&self) -> bool {
-        !self.policy.is_empty() || self.private_sources().next().is_some()
-    }
-
-    fn private_sources(&self) -> impl Iterator<Item = &dyn Source> {
-        self.sources.iter().map(AsRef::as_ref).filter(|source| source.rank() == Rank::Private)
+        !self.policy.is_empty() || self.claimed.has_private()
     }
 
     /// Reads the names of what is here, unless that was done.
@@ -95,9 +87,19 @@ impl Mirror {
                 Resource::Registry { .. } => {}
                 Resource::Package { uuid, .. } => _ = packages.entry(uuid).or_default().insert(name.into()),
                 Resource::Artifact { tree } => {
-                    artifacts.entry(tree).or_default().extend(name.split(" of ").map(Arc::from));
+                    let said = artifacts.entry(tree).or_default();
+                    said.words.extend(name.split(" of ").map(Arc::from));
+                    said.of.extend(name.split(" of ").skip(1).map(Arc::from));
                 }
             }
+        }
+    }
+
+    /// Remembers the packages that artifacts are of, for all that inputs say.
+    pub fn learn_owners(&self, owners: impl IntoIterator<Item = (TreeHash, Uuid)>) {
+        let mut artifacts = lock(&self.known.artifacts);
+        for (tree, owner) in owners {
+            artifacts.entry(tree).or_default().owners.insert(owner);
         }
     }
 
@@ -108,11 +110,7 @@ impl Mirror {
         }
         // Registries themselves are what names are read from.
         if !matches!(resource, Resource::Registry { .. }) || act == Act::Serve {
-            self.know().await;
-            if !self.is_known(resource) {
-                // Another process may have brought what says what it is.
-                self.load_names().await;
-            }
+            self.know_of(resource).await;
         }
         self.permits_now(act, resource)
     }
@@ -130,11 +128,7 @@ impl Mirror {
     /// Which sources may be asked for a resource.
     pub(super) async fn askable(self: &Arc<Self>, resource: &Resource) -> Result<Askable, Refusal> {
         if self.is_guarded() && !matches!(resource, Resource::Registry { .. }) {
-            self.know().await;
-            if !self.is_known(resource) {
-                // Another process may have brought what says what it is.
-                self.load_names().await;
-            }
+            self.know_of(resource).await;
         }
         self.askable_by_now(resource)
     }
@@ -165,9 +159,18 @@ impl Mirror {
         }
     }
 
+    /// Sees to it that what can be known of a resource is. What no name is known of passes where names are
+    /// denied, so there must be no moment in which another process has brought it and not been heard of.
+    async fn know_of(self: &Arc<Self>, resource: &Resource) {
+        self.know().await;
+        if !self.is_known(resource) {
+            self.look_for_names(Duration::ZERO).await;
+        }
+    }
+
     fn is_known(&self, resource: &Resource) -> bool {
         match self.subject(resource) {
-            Subject::Registry(_) => true,
+            Subject::Registry(registry) => registry.name.is_some(),
             Subject::Package(package) => !package.registries.is_empty() || package.claimed_by.is_some(),
             Subject::Artifact { owners, .. } => !owners.is_empty(),
         }
@@ -181,9 +184,9 @@ impl Mirror {
         }
         self.know().await;
         listing.retain(|registry| {
-            let RegistryTree { uuid, .. } = registry;
+            let RegistryTree { uuid, tree } = registry;
             if source.is_public() {
-                lock(&self.known.listed).insert(uuid);
+                self.claimed.list(uuid, tree);
             }
             let subject = Subject::Registry(self.registry(uuid));
             let denied = self.policy.judge(Act::Fetch, &subject) != Verdict::Allowed;
@@ -244,24 +247,23 @@ impl Mirror {
     /// Why a version must not be chosen, for whoever chooses versions. The names of what is here
     /// must have been read ([`Mirror::load_names`]).
     pub fn forbids(&self, uuid: Uuid, tree: TreeHash) -> Option<String> {
-        match self.permits_now(Act::Fetch, &Resource::Package { uuid, tree }) {
-            Err(refusal) => Some(refusal.to_string()),
-            Ok(()) => self.too_young(&Resource::Package { uuid, tree }).map(|age| age.to_string()),
-        }
+        let package = Resource::Package { uuid, tree };
+        let permitted = self.permits_now(Act::Fetch, &package).and_then(|()| self.permits_now(Act::Serve, &package));
+        permitted.err().map(|refusal| refusal.to_string()).or_else(|| Some(self.too_young(&package)?.to_string()))
     }
 
     /// How old a version is, if it is too young. What is private comes from nobody else, and what a
     /// manifest named may be young if pins are allowed.
     pub(super) fn too_young(&self, resource: &Resource) -> Option<Age> {
+        self.too_young_if_public(resource).filter(|_| !self.privacy(&self.subject(resource)).is_private())
+    }
+
+    /// The same of what may be private, as if it were not.
+    pub(super) fn too_young_if_public(&self, resource: &Resource) -> Option<Age> {
         self.policy.rules().min_age?;
         let Resource::Package { uuid, tree } = *resource else { return None };
         let age = self.age(uuid, tree);
-        let is_young = age.is_young() && !self.is_pinned(uuid, tree) && !self.is_private(uuid);
-        is_young.then_some(age)
-    }
-
-    fn is_private(&self, uuid: Uuid) -> bool {
-        self.privacy(&Subject::Package(self.package(uuid))).is_private()
+        (age.is_young() && !self.is_pinned(uuid, tree)).then_some(age)
     }
 
     /// Whether a manifest named this version when it was fetched, and may. Known only where versions
@@ -276,7 +278,7 @@ impl Mirror {
         self.age_of(seen.into_iter().min_by_key(|seen| (!seen.is_baseline, seen.since)))
     }
 
-    fn age_of(&self, seen: Option<Seen>) -> Age {
+    pub(super) fn age_of(&self, seen: Option<Seen>) -> Age {
         match seen {
             Some(Seen { since, is_baseline: true }) => Age::Old { since: Some(since) },
             seen => self.policy.age(seen.map(|seen| seen.since), Timestamp::now()),
@@ -338,107 +340,64 @@ impl Mirror {
                 lock(&self.known.seen).insert(*uuid, Arc::new(seen));
             }
         }
-        if self.is_guarded() && !self.is_offline() {
-            let log = self.store.generations()?;
-            let is_of = |name: &str, source: &&Arc<dyn Source>| source.name() == name;
-            for entry in &log {
-                match self.sources.iter().find(|source| is_of(&entry.source, source)) {
-                    Some(source) if source.rank() == Rank::Private => {
-                        lock(&self.known.private).insert(entry.uuid, source.name().into());
-                    }
-                    Some(source) if source.is_public() => _ = lock(&self.known.listed).insert(entry.uuid),
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn privacy(&self, subject: &Subject) -> Privacy {
-        // What was added since it was read last is its own too, though nobody can tell yet.
-        let health = self.memory.health();
-        let is_behind = |(index, source): &(usize, &Arc<dyn Source>)| {
-            source.rank() == Rank::Private
-                && (source.claims(GENERAL) == Claim::Unread || health.get(*index).is_some_and(Health::failed_last))
-        };
-        let unread = self.sources.iter().enumerate().find(is_behind).map(|(_, source)| source);
-        let around = Surroundings {
-            private_registries: self.private_sources().next().is_some(),
-            unread: unread.map(|source| source.name().into()),
-        };
-        self.policy.privacy(subject, &around)
+        self.look_at_claims()
     }
 
     /// What is known of a resource.
     pub fn subject(&self, resource: &Resource) -> Subject {
         match *resource {
             Resource::Registry { uuid, .. } => Subject::Registry(self.registry(uuid)),
-            Resource::Package { uuid, .. } => Subject::Package(self.package(uuid)),
-            Resource::Artifact { tree } => Subject::Artifact {
-                tree,
-                owners: self.names.owners(tree).into_iter().map(|owner| self.package(owner)).collect(),
-                said: lock(&self.known.artifacts).get(&tree).cloned().unwrap_or_default(),
-            },
+            Resource::Package { uuid, tree } => Subject::Package(self.package(uuid, tree)),
+            Resource::Artifact { tree } => {
+                let owners: Vec<_> = self.names.packages_with(tree).iter().filter_map(|it| self.owner(it)).collect();
+                let said = lock(&self.known.artifacts).get(&tree).cloned().unwrap_or_default();
+                let said_of = if owners.is_empty() { self.said_of(&said) } else { Vec::new() };
+                Subject::Artifact { tree, owners, said: said.words, said_of }
+            }
         }
     }
 
-    fn package(&self, uuid: Uuid) -> Package {
-        let indexes = self.registries().into_iter().filter_map(|index| {
-            let name = index.name(uuid)?.into();
-            Some((name, self.registry(index.registry_uuid())))
+    fn owner(&self, package: &Resource) -> Option<Package> {
+        Some(self.package(package.uuid()?, package.tree()))
+    }
+
+    /// The packages that inputs mean by what they say an artifact is of. A name that no registry here has may
+    /// be one that a private registry had once.
+    fn said_of(&self, said: &SaidOfArtifact) -> Vec<Package> {
+        let indexes = self.registries();
+        let named = said.of.iter().flat_map(|of| {
+            let packages = indexes.iter().flat_map(|index| index.packages()).filter(|(_, name)| *name == &**of);
+            let uuids: BTreeSet<_> = packages.map(|(uuid, _)| uuid).collect();
+            if uuids.is_empty() { BTreeSet::from([Uuid::NIL]) } else { uuids }
         });
-        let (names, registries) = indexes.unzip();
-        let said = lock(&self.known.packages).get(&uuid).cloned().unwrap_or_default();
-        Package { uuid, names, said, registries, claimed_by: self.claimant(uuid) }
+        let uuids: BTreeSet<_> = named.chain(said.owners.iter().copied()).collect();
+        uuids.into_iter().map(|uuid| self.package(uuid, TreeHash::EMPTY)).collect()
     }
 
-    fn registry(&self, uuid: Uuid) -> Registry {
-        let name = self.names.registry_name(uuid).or_else(|| (uuid == GENERAL).then(|| "General".into()));
-        let claimed_by = self.claimant(uuid).or_else(|| lock(&self.known.private).get(&uuid).cloned());
-        let is_listed = lock(&self.known.listed).contains(&uuid);
-        Registry { uuid, name, claimed_by, is_listed }
-    }
-
-    fn claimant(&self, uuid: Uuid) -> Option<Arc<str>> {
-        self.private_sources().find(|source| source.claims(uuid) == Claim::Yes).map(|source| source.name().into())
-    }
-
-    /// What holds for a resource, for people. The names of what is here must have been read.
-    pub fn standing(&self, subject: &Subject) -> Standing {
-        Standing {
-            fetch: self.policy.judge(Act::Fetch, subject),
-            serve: self.policy.judge(Act::Serve, subject),
-            privacy: self.privacy(subject),
-            rules: self.policy.fitting(subject),
+    /// A package, with who has it at a tree.
+    fn package(&self, uuid: Uuid, tree: TreeHash) -> Package {
+        let (mut names, mut registries, mut published_by) = (BTreeSet::new(), Vec::new(), Vec::new());
+        for (resource, index) in self.names.published() {
+            let Some(name) = index.name(uuid) else { continue };
+            let registry = self.registry(index.registry_uuid());
+            names.insert(name.into());
+            let is_listed = self.claimed.is_listed_at(registry.uuid, resource.tree());
+            published_by.extend((is_listed && index.version_at(uuid, tree).is_some()).then(|| registry.clone()));
+            registries.push(registry);
         }
+        let said = lock(&self.known.packages).get(&uuid).cloned().unwrap_or_default();
+        Package { uuid, names, said, registries, published_by, claimed_by: self.claimant(uuid) }
     }
 
-    /// When the versions of the registries here were first seen, by registry. Blocks.
-    pub fn first_seen(&self) -> Result<Vec<FirstSeen>, StoreError> {
-        self.registries().iter().map(|index| self.store.first_seen(index.registry_uuid())).collect()
+    pub(super) fn registry(&self, uuid: Uuid) -> Registry {
+        let name = self.names.registry_name(uuid).or_else(|| (uuid == GENERAL).then(|| "General".into()));
+        let claimed_by = self.claims(uuid).or_else(|| self.claimed.published_from(uuid));
+        Registry { uuid, name, claimed_by, is_listed: self.claimed.is_listed(uuid) }
     }
 
-    /// How a version stands to the age that versions must have, and whether that holds it back: not
-    /// where it is private, nor where a manifest named it. The names of what is here must have been
-    /// read.
-    pub fn version_age(&self, seen: &[FirstSeen], uuid: Uuid, tree: TreeHash) -> (Age, bool) {
-        let first = seen.iter().filter_map(|seen| seen.version(uuid, tree));
-        let age = self.age_of(first.min_by_key(|seen| (!seen.is_baseline, seen.since)));
-        (age, self.too_young(&Resource::Package { uuid, tree }).is_some())
-    }
-
-    /// Names of the sources for a kind of resources, each with whether it may be asked for what has
-    /// this privacy. A private registry counts only for what is its own.
-    pub fn who_is_asked(&self, privacy: &Privacy, kind: Kind, uuid: Option<Uuid>) -> Vec<(String, bool)> {
-        let may = |source: &dyn Source| privacy.is_public() || !source.is_public();
-        let concerns = |source: &dyn Source| {
-            source.rank() != Rank::Private || uuid.is_some_and(|uuid| source.claims(uuid) == Claim::Yes)
-        };
-        self.sources
-            .iter()
-            .filter(|source| source.gives(kind) && concerns(source.as_ref()))
-            .map(|source| (source.name().to_owned(), may(source.as_ref())))
-            .collect()
+    /// Whether a rule fits a registry that was read here.
+    pub(super) fn has_registry(&self, rule: &Rule) -> bool {
+        self.registries().iter().any(|index| rule.is_registry(&self.registry(index.registry_uuid())))
     }
 
     /// Reads the names of what is here without any task: for commands that ask nobody.

@@ -116,8 +116,13 @@ impl Mirror {
         let resting = self.resting.clone();
         self.tasks.spawn(async move {
             let follow = async {
+                let mut is_first = true;
                 loop {
                     mirror.refresh_registries(Patience::client(&mirror.bounds)).await;
+                    if std::mem::take(&mut is_first) {
+                        mirror.load_names().await;
+                        mirror.say_idle_rules();
+                    }
                     tokio::time::sleep(mirror.bounds.registries_interval).await;
                 }
             };
@@ -146,7 +151,7 @@ impl Mirror {
 
     async fn follow_servers(self: &Arc<Self>, patience: Patience) -> Vec<RegistryProblem> {
         let mut problems = Vec::new();
-        let mut unreachable = BTreeSet::new();
+        let (mut unreachable, mut in_part) = (BTreeSet::new(), BTreeSet::new());
         for flavor in Flavor::ALL {
             // A registry follows the first source that lists it; the others fill in.
             let mut settled = BTreeSet::new();
@@ -159,16 +164,22 @@ impl Mirror {
                         let listing = self.admitted(source.as_ref(), listing).await;
                         let listing = self.without_claimed(source.name(), listing).await;
                         let offer = Offer { flavor, source: source.name(), is_truth: false };
-                        problems.extend(self.offer_all(offer, &listing, &mut settled, patience).await);
+                        let theirs = self.offer_all(offer, &listing, &mut settled, patience).await;
+                        in_part.extend((!theirs.is_empty()).then_some(index));
+                        problems.extend(theirs);
                     }
                     Err(Fault::NotFound) => {}
                     Err(fault) => {
                         problems.push(RegistryProblem::new(source.name(), None, &fault));
+                        in_part.insert(index);
                         // Its other flavors would only take as long to fail.
                         unreachable.extend(matches!(fault, Fault::Connect(_) | Fault::Busy(_)).then_some(index));
                     }
                 }
             }
+        }
+        for index in in_part {
+            self.memory.listed_in_part(index);
         }
         problems
     }

@@ -30,6 +30,9 @@ impl Mirror {
             let rescans = async {
                 mirror.refresh_view().await;
                 mirror.load_names().await;
+                if mirror.is_offline() {
+                    mirror.say_idle_rules();
+                }
                 loop {
                     mirror.rescan().await;
                     tokio::time::sleep(mirror.bounds.rescan_interval).await;
@@ -88,7 +91,6 @@ impl Mirror {
                 tracing::warn!(registry = %registry.uuid, "{refusal}");
             }
         }
-        self.log_found().await;
     }
 
     async fn unverified(&self) -> Vec<Resource> {

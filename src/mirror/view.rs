@@ -159,6 +159,7 @@ impl Mirror {
         }
         if self.policy.is_empty() {
             self.verify_listed().await;
+            self.log_found().await;
         } else {
             // What is hidden is told by names and ages, which this reads; it verifies what is listed too.
             self.load_names().await;

@@ -121,7 +121,11 @@ impl Policy {
     }
 
     fn judge_registry(&self, act: Act, registry: &Registry) -> Verdict {
-        let fits = |list| first(list, |rule| rule.is_registry(registry));
+        // Without a name none can be held against it: it may come in, for that is how names are learned.
+        let is_unknown = |rule: &config::Rule| {
+            act == Act::Serve && registry.name.is_none() && matches!(rule.about, config::About::RegistryName(_))
+        };
+        let fits = |list| first(list, |rule| rule.is_registry(registry) || is_unknown(rule));
         let denied = self.lists(act).into_iter().find_map(|lists| fits(&lists.deny));
         denied.map_or(Verdict::Allowed, Verdict::Denied)
     }

@@ -38,6 +38,15 @@ impl Privacy {
         matches!(self, Self::Public)
     }
 
+    /// What is known to be private first, what anybody may be asked for last.
+    const fn strictness(&self) -> u8 {
+        match self {
+            Self::Rule(_) | Self::Registry(_) => 2,
+            Self::Unread(_) | Self::Unknown => 1,
+            Self::Public => 0,
+        }
+    }
+
     /// Whether it is known to be private, not only taken to be.
     pub const fn is_private(&self) -> bool {
         matches!(self, Self::Rule(_) | Self::Registry(_))
@@ -69,24 +78,25 @@ impl Policy {
         match subject {
             Subject::Registry(registry) => self.of_registry(registry),
             Subject::Package(package) => self.of_package(package, around),
-            Subject::Artifact { tree, owners, said } => {
+            Subject::Artifact { tree, owners, said, said_of } => {
                 if let Some(rule) = private.rules.iter().find(|rule| rule.is_artifact(*tree)) {
                     return Privacy::Rule(why(private, rule));
                 }
-                if owners.is_empty() {
-                    return match private.rules.iter().find(|rule| rule.is_said(said)) {
-                        Some(rule) => Privacy::Rule(why(private, rule)),
-                        None => unknown(said.is_empty(), around),
-                    };
+                let of = |packages: &[Package]| -> Vec<_> {
+                    packages.iter().map(|package| self.of_package(package, around)).collect()
+                };
+                let strictest = |all: Vec<Privacy>| all.into_iter().max_by_key(Privacy::strictness);
+                if !owners.is_empty() {
+                    // It is out in the world if one public package names it.
+                    let all = of(owners);
+                    let is_out = all.iter().any(Privacy::is_public);
+                    return strictest(all).filter(|_| !is_out).unwrap_or(Privacy::Public);
                 }
-                // It is out in the world if one public package names it.
-                let mut all = owners.iter().map(|owner| self.of_package(owner, around));
-                let strictest = |one: Privacy, other: Privacy| if one.is_private() { one } else { other };
-                let first = all.next().unwrap_or(Privacy::Unknown);
-                all.fold(first, |one, other| match (one.is_public(), other.is_public()) {
-                    (true, _) | (_, true) => Privacy::Public,
-                    _ => strictest(one, other),
-                })
+                if let Some(rule) = private.rules.iter().find(|rule| rule.is_said(said)) {
+                    return Privacy::Rule(why(private, rule));
+                }
+                // Of what is only said, all that it may mean must be public.
+                strictest(of(said_of)).unwrap_or_else(|| unknown(said.is_empty(), around))
             }
         }
     }
@@ -103,7 +113,15 @@ impl Policy {
     }
 
     fn of_package(&self, package: &Package, around: &Surroundings) -> Privacy {
-        if let Some(why) = first(&self.rules().private, |rule| rule.is_package(package, Names::All)) {
+        let private = &self.rules().private;
+        if let Some(why) = first(private, |rule| !rule.is_of_registries() && rule.is_package(package, Names::All)) {
+            return Privacy::Rule(why);
+        }
+        // Of a package that a private registry has too, this very version is out in the world.
+        if package.published_by.iter().any(|registry| self.of_registry(registry).is_public()) {
+            return Privacy::Public;
+        }
+        if let Some(why) = first(private, |rule| rule.is_package(package, Names::All)) {
             return Privacy::Rule(why);
         }
         let claimed = package.registries.iter().find_map(|registry| registry.claimed_by.as_ref());

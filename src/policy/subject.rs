@@ -19,8 +19,10 @@ pub enum Subject {
         /// The packages here that name it.
         owners: Vec<Package>,
         /// What inputs call it, and the package that they say it is of: words of others, which count
-        /// only where no package is known.
+        /// only where no package here names it.
         said: BTreeSet<Arc<str>>,
+        /// That package: each that is known here by such a name, or else one of which nothing is known.
+        said_of: Vec<Package>,
     },
 }
 
@@ -35,7 +37,10 @@ pub struct Package {
     pub said: BTreeSet<Arc<str>>,
     /// The registries here that have it.
     pub registries: Vec<Registry>,
-    /// The private source that says it has it, also where no registry here does yet.
+    /// The registries here that have the version that is asked for and that public upstreams list just as
+    /// they are here.
+    pub published_by: Vec<Registry>,
+    /// The private registry that has it or had it once, also where no registry here does.
     pub claimed_by: Option<Arc<str>>,
 }
 
@@ -67,7 +72,9 @@ impl Subject {
         match *resource {
             Resource::Registry { uuid, .. } => Self::Registry(Registry::new(uuid)),
             Resource::Package { uuid, .. } => Self::Package(Package::new(uuid)),
-            Resource::Artifact { tree } => Self::Artifact { tree, owners: Vec::new(), said: BTreeSet::new() },
+            Resource::Artifact { tree } => {
+                Self::Artifact { tree, owners: Vec::new(), said: BTreeSet::new(), said_of: Vec::new() }
+            }
         }
     }
 }
@@ -75,7 +82,14 @@ impl Subject {
 impl Package {
     /// A package of which nothing is known.
     pub const fn new(uuid: Uuid) -> Self {
-        Self { uuid, names: BTreeSet::new(), said: BTreeSet::new(), registries: Vec::new(), claimed_by: None }
+        Self {
+            uuid,
+            names: BTreeSet::new(),
+            said: BTreeSet::new(),
+            registries: Vec::new(),
+            published_by: Vec::new(),
+            claimed_by: None,
+        }
     }
 }
 
@@ -94,6 +108,11 @@ impl Rule {
             About::RegistryName(pattern) => registry.name.as_ref().is_some_and(|name| pattern.matches(name)),
             About::Name(_) | About::Package(_) | About::Artifact(_) => false,
         }
+    }
+
+    /// Whether it is about registries, and about packages only as far as those have them.
+    pub fn is_of_registries(&self) -> bool {
+        matches!(self.about, About::Registry(_) | About::RegistryName(_))
     }
 
     /// Whether it is about this package.

@@ -37,7 +37,7 @@ fn said(name: &str) -> Package {
 }
 
 fn artifact(owners: &[Package]) -> Subject {
-    Subject::Artifact { tree: tree(7), owners: owners.to_vec(), said: BTreeSet::new() }
+    Subject::Artifact { tree: tree(7), owners: owners.to_vec(), said: BTreeSet::new(), said_of: Vec::new() }
 }
 
 fn judged(rules: &str, subject: &Subject) -> String {
@@ -137,6 +137,39 @@ fn what_cannot_be_told_apart_is_taken_to_be_private() {
 }
 
 #[test]
+fn a_version_that_a_public_registry_has_is_public_unless_a_rule_names_the_package() {
+    let read = Surroundings { private_registries: true, unread: None };
+    let (acme, general) = (registry("Acme", true), registry("General", false));
+    let registries = vec![acme.clone(), general.clone()];
+    let fork =
+        |published_by: Vec<Registry>| Package { registries: registries.clone(), published_by, ..package("Helper") };
+    let of = |rules: &str, package: Package| policy(rules).privacy(&Subject::Package(package), &read);
+    assert_eq!(of("", fork(vec![general.clone()])), Privacy::Public);
+    assert_eq!(of("policy.private = ['registry:Acme']", fork(vec![general.clone()])), Privacy::Public);
+    assert!(of("", fork(vec![])).is_private(), "a version of its own");
+    assert!(of("", fork(vec![acme])).is_private(), "whoever lists it");
+    for rules in ["policy.private = ['Help*']", "policy.private = ['registry:General']"] {
+        assert!(of(rules, fork(vec![general.clone()])).is_private(), "{rules}");
+    }
+}
+
+#[test]
+fn what_is_said_of_an_artifact_is_as_private_as_all_that_it_may_mean() {
+    let read = Surroundings { private_registries: true, unread: None };
+    let of = |said_of: &[Package]| {
+        let subject =
+            Subject::Artifact { tree: tree(7), owners: vec![], said: named_words(), said_of: said_of.to_vec() };
+        policy("").privacy(&subject, &read)
+    };
+    let acme = Package { registries: vec![registry("Acme", true)], ..package("Helper") };
+    assert_eq!(of(&[]), Privacy::Public, "it has a name, and no pattern fits");
+    assert_eq!(of(&[package("Helper")]), Privacy::Public);
+    assert_eq!(of(&[said("Helper")]), Privacy::Public, "as in a manifest");
+    assert!(of(&[package("Helper"), acme]).is_private());
+    assert_eq!(of(&[Package::new(Uuid::NIL)]), Privacy::Unknown, "what a private registry had, perhaps");
+}
+
+#[test]
 fn a_version_is_young_until_its_day_and_a_clock_that_was_ahead_makes_nothing_older() {
     let day = |days: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * (20_000 + days));
     let week = policy("policy.min-age = '7d'");
@@ -176,8 +209,10 @@ fn packages() -> impl Strategy<Value = Package> {
 
 fn subjects() -> impl Strategy<Value = Subject> {
     let owned = (5_u8..9, prop::collection::vec(packages(), 0..3));
-    let owned =
-        owned.prop_map(|(digit, owners)| Subject::Artifact { tree: tree(digit), owners, said: BTreeSet::new() });
+    let owned = owned.prop_map(|(digit, owners)| {
+        let (said, said_of) = (BTreeSet::new(), Vec::new());
+        Subject::Artifact { tree: tree(digit), owners, said, said_of }
+    });
     prop_oneof![packages().prop_map(Subject::Package), owned]
 }
 

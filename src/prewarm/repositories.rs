@@ -33,7 +33,7 @@ pub(super) async fn mirror(
     let mut reports = Vec::new();
     let all = stream::iter(plan.repositories.values().cloned()).map(|wanted| {
         progress.event(&Event::Repository { url: &wanted.url });
-        let denied = denied(mirror, plan, &wanted.url);
+        let denied = denied(mirror, plan, &wanted);
         let clone = if denied.is_some() {
             None
         } else if request.git && !request.dry_run {
@@ -69,13 +69,14 @@ pub(super) async fn mirror(
     reports
 }
 
-/// What denies a repository: a package of it that must not be fetched.
-fn denied(mirror: &Mirror, plan: &Plan, url: &str) -> Option<Refusal> {
-    let packages = plan.unmirrorable.iter().filter(|it| it.repo_url.as_deref() == Some(url));
+/// What denies a repository: a package of it that must not be fetched, or not be asked for there.
+fn denied(mirror: &Mirror, plan: &Plan, wanted: &WantedRepository) -> Option<Refusal> {
+    let packages = plan.unmirrorable.iter().filter(|it| it.repo_url.as_deref() == Some(wanted.url.as_str()));
     packages.into_iter().find_map(|it| {
         let package = Resource::Package { uuid: it.uuid, tree: it.tree.unwrap_or(TreeHash::EMPTY) };
-        match mirror.standing(&mirror.subject(&package)).fetch {
-            Verdict::Allowed => None,
+        let subject = mirror.subject(&package);
+        match mirror.standing(&subject).fetch {
+            Verdict::Allowed => mirror.withholds_from(&subject, wanted.address.expose()),
             Verdict::Denied(why) => Some(Refusal::Denied(format!("{}: {why}", it.name))),
         }
     })

@@ -2,7 +2,9 @@
 
 use super::{Event, ManifestFolder, Outcome, Progress, RegistryReport, Report, RepositoryReport, Request, Status};
 use super::{choose, estimate, manifest, registries, repositories};
-use crate::closure::{Content, Input, Plan, Selection, Versions, one_line, pinned_versions, read_inputs, said_names};
+use crate::closure::{
+    Content, Input, Plan, Selection, Versions, one_line, pinned_versions, read_inputs, said_names, said_owners,
+};
 use crate::fault;
 use crate::mirror::{Mirror, Patience, Refusal, blocking, verify_file};
 use crate::protocol::{Kind, Resource};
@@ -127,6 +129,7 @@ pub async fn run_inputs(
     let plan = Plan::new(selection, inputs, mirror.registries());
     // Before anything is asked for: private names are told by them.
     mirror.learn_names(said_names(inputs));
+    mirror.learn_owners(said_owners(inputs));
     if !request.dry_run {
         remember_pins(&mirror, inputs).await;
     }

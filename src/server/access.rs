@@ -11,10 +11,10 @@
 
 use super::routes::App;
 use super::wishes::is_from_here;
-use super::{admin, artifacts_toml};
+use super::{admin, artifacts_toml, refusal};
 use crate::access::{PREFIX, Scope, Sight, Token, TokenList};
 use crate::config::Config;
-use crate::mirror::{Mirror, Name, blocking};
+use crate::mirror::{Mirror, Refusal, blocking};
 use crate::protocol::{Listing, Resource};
 use axum::extract::{FromRequestParts, Request};
 use axum::middleware::Next;
@@ -330,12 +330,23 @@ pub(super) async fn listing_for(
     Ok(seen.into_iter().collect())
 }
 
-/// What a resource is called, for who may know that.
-pub(super) fn name_for(app: &App, extensions: &Extensions, mirror: &Mirror, resource: &Resource) -> Option<Name> {
+/// The answer to who cannot be given a resource: what it is called is for who may know that, and that it is
+/// private for who may see all. A public registry may have it too.
+pub(super) fn refuse(
+    app: &App,
+    extensions: &Extensions,
+    mirror: &Mirror,
+    resource: &Resource,
+    refusal: &Refusal,
+) -> Response {
     let (config, caller) = (app.config(), Caller::of(extensions));
     let sight = caller.sight(&config);
     let may = sight.is_full() || sight.sees_names_of(&mirror.subject(resource));
-    may.then(|| mirror.name(resource)).flatten()
+    let name = may.then(|| mirror.name(resource)).flatten();
+    match refusal {
+        Refusal::Private(_) if !sight.is_full() => refusal::answer(resource, name, &Refusal::NotFound),
+        refusal => refusal::answer(resource, name, refusal),
+    }
 }
 
 #[cfg(test)]

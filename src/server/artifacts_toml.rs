@@ -1,9 +1,9 @@
 //! `/artifact/<tree>/<name>`: an `Artifacts.toml` that names an artifact here, as `PkgServer` makes
 //! it (`dynamic.jl`), for packagers who want to point at a mirror.
 
+use super::access;
 use super::resource::client;
 use super::routes::App;
-use super::{access, refusal};
 use crate::mirror::{Ask, Refusal, blocking};
 use crate::protocol::{Resource, TreeHash};
 use axum::extract::{Request, State};
@@ -27,10 +27,7 @@ pub(super) async fn respond(State(app): State<App>, request: Request) -> Respons
     let id = request.extensions().get().copied();
     let ask = Ask { client: client(request.headers()), id, ..Ask::default() };
     match sha256(&app, artifact, &ask).await {
-        Err(refused) => {
-            let name = access::name_for(&app, request.extensions(), &app.mirror(), &artifact);
-            refusal::answer(&artifact, name, &refused)
-        }
+        Err(refused) => access::refuse(&app, request.extensions(), &app.mirror(), &artifact, &refused),
         Ok(sha256) => {
             let url = format!("{}{artifact}", base_url(&app, request.headers()));
             let headers = [

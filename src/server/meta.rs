@@ -10,7 +10,7 @@ use super::routes::App;
 use crate::mirror::{Health, Mirror, Refusal, Served, blocking};
 use crate::protocol::{Flavor, Kind, RegistryTree, Resource, TreeHash, Uuid};
 use crate::source::{Rank, Source};
-use crate::store::{Miss, StoreError};
+use crate::store::{Miss, Reason, StoreError};
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -258,6 +258,10 @@ pub(super) async fn misses_for(app: &App, caller: &Caller, mut misses: Vec<Miss>
         let sight = caller.sight(&config);
         misses.retain_mut(|miss| {
             let subject = mirror.subject(&miss.resource);
+            // That it is private, though a public registry has it too, is not for them.
+            if miss.reason == Reason::Denied {
+                miss.reason = Reason::NotFoundUpstream;
+            }
             if !sight.sees_names_of(&subject) {
                 (miss.name, miss.version) = (None, None);
             }

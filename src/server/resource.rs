@@ -1,9 +1,9 @@
 //! Resources over HTTP: hits with ranges and conditions, flights as they come in.
 
+use super::access;
 use super::observe::Answered;
 use super::range::{Wanted, wanted};
 use super::routes::App;
-use super::{access, refusal};
 use crate::mirror::{Ask, Found, Landed};
 use crate::protocol::Resource;
 use crate::store::Client;
@@ -42,10 +42,7 @@ pub(super) async fn respond(app: &App, resource: Resource, request: &request::Pa
         Ok(Found::Streaming(length, bytes)) => whole(&etag, length, Body::from_stream(bytes)),
         // An empty body would be taken for one of length 0, and that be said.
         Ok(Found::Length(length)) => whole(&etag, length, Body::from_stream(stream::empty::<io::Result<Bytes>>())),
-        Err(refused) => {
-            let name = access::name_for(app, &request.extensions, &mirror, &resource);
-            refusal::answer(&resource, name, &refused)
-        }
+        Err(refused) => access::refuse(app, &request.extensions, &mirror, &resource, &refused),
     };
     response.extensions_mut().insert(answered);
     response

@@ -114,9 +114,12 @@ pub(super) fn sees_registry(mirror: &Mirror, sight: &Sight, uuid: Uuid) -> bool 
     sight.is_full() || sight.sees(&mirror.subject(&Resource::Registry { uuid, tree: TreeHash::EMPTY }))
 }
 
-/// The packages of the registries that are loaded and that somebody may see. Blocks.
+/// The packages of the registries that are loaded and served, and that somebody may see. Blocks.
 pub(super) fn packages_for<'m>(mirror: &'m Mirror, sight: &Sight) -> Result<PackagesByName<'m>, StoreError> {
-    mirror.packages_by_name_in(|registry| sees_registry(mirror, sight, registry))
+    mirror.packages_by_name_in(|uuid| {
+        let registry = Resource::Registry { uuid, tree: TreeHash::EMPTY };
+        sees_registry(mirror, sight, uuid) && mirror.denial(&registry, true).is_none()
+    })
 }
 
 /// Looks a wish up. Blocks.

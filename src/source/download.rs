@@ -7,6 +7,7 @@
 //! have seen its end.
 
 use super::hosts::Hosts;
+use super::http_client::REDIRECTS;
 use super::package_server::{fault, retry_after};
 use super::piped::{Body, Pipe, Taker, piped};
 use super::{Answer, ClientError, Download, Fault, Rank, Resume, Source, Wanted};
@@ -28,8 +29,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Downloads that are packed again at one time: unpacking one may need 160 MiB.
 const REPACKED: usize = 8;
-/// Redirects that are followed.
-const REDIRECTS: usize = 10;
 
 /// The addresses that packages name, as a source. Asked with one [`Download`] at a time.
 #[derive(Debug)]
@@ -50,6 +49,8 @@ impl Downloads {
         let client = reqwest::Client::builder()
             .user_agent(concat!("airlock/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(config.mirror.connect_timeout)
+            // It would tell one host the address at another.
+            .referer(false)
             .redirect(reqwest::redirect::Policy::limited(REDIRECTS))
             .build()
             .map_err(|error| ClientError::of_downloads(&error))?;

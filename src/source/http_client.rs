@@ -1,10 +1,30 @@
-//! The HTTP client of one package server: whom it trusts, what it shows, which way it goes.
+//! The HTTP client of one package server: whom it trusts, what it shows, which way it goes, and where it may
+//! be sent on to.
 
 use crate::config::{Credentials, Proxy, Secret, SecretError, Upstream};
 use crate::pem::{self, PemError};
 use reqwest::header::{self, HeaderMap};
-use reqwest::{Certificate, Identity};
+use reqwest::redirect::{self, Attempt};
+use reqwest::{Certificate, Identity, Url};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Redirects that are followed.
+pub(super) const REDIRECTS: usize = 10;
+
+/// A host with its port, unless that is the one of http or https: the two count as one place.
+pub(super) type Place = (String, Option<u16>);
+
+/// The places of the package servers that nobody else runs: what one of them is asked may go to another.
+pub(super) fn own_places(upstreams: &[Upstream]) -> Arc<BTreeSet<Place>> {
+    let own = upstreams.iter().filter(|upstream| !upstream.public);
+    Arc::new(own.filter_map(|upstream| place(&Url::parse(upstream.url.expose()).ok()?)).collect())
+}
+
+fn place(url: &Url) -> Option<Place> {
+    Some((url.host_str()?.to_owned(), url.port()))
+}
 
 /// A package server that cannot be asked in the way that the configuration says.
 #[derive(Debug, thiserror::Error)]
@@ -31,19 +51,29 @@ impl ClientError {
     }
 }
 
-/// A package server's client, and the token that goes with its requests.
-pub(super) fn client(upstream: &Upstream) -> Result<(reqwest::Client, Option<Secret>), ClientError> {
+/// A package server's client, and the token that goes with its requests. `own` are [`own_places`].
+pub(super) fn client(
+    upstream: &Upstream,
+    own: &Arc<BTreeSet<Place>>,
+) -> Result<(reqwest::Client, Option<Secret>), ClientError> {
     let built = upstream.credentials().map_err(Problem::from).and_then(|mut credentials| {
         let token = credentials.token.take();
-        build(upstream, &credentials).map(|client| (client, token))
+        build(upstream, &credentials, own).map(|client| (client, token))
     });
     built.map_err(|problem| ClientError { whom: format!("upstream {}", upstream.name), problem })
 }
 
-fn build(upstream: &Upstream, credentials: &Credentials) -> Result<reqwest::Client, Problem> {
+fn build(
+    upstream: &Upstream,
+    credentials: &Credentials,
+    own: &Arc<BTreeSet<Place>>,
+) -> Result<reqwest::Client, Problem> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("airlock/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(upstream.connect_timeout)
+        // It would tell one server the address of another.
+        .referer(false)
+        .redirect(redirects(upstream, own))
         .default_headers(headers());
     if let (Some(pem), Some(file)) = (&credentials.authorities, &upstream.ca_file) {
         builder = builder.tls_certs_merge(authorities(pem, file)?);
@@ -58,6 +88,24 @@ fn build(upstream: &Upstream, credentials: &Credentials) -> Result<reqwest::Clie
         Proxy::Url(url) => builder = builder.proxy(reqwest::Proxy::all(url.expose()).map_err(|e| failed(&e))?),
     }
     builder.build().map_err(|error| failed(&error))
+}
+
+/// What is asked of a server of one's own may be private, so it goes to no other place: such a redirect is the
+/// answer itself.
+fn redirects(upstream: &Upstream, own: &Arc<BTreeSet<Place>>) -> redirect::Policy {
+    if upstream.public {
+        return redirect::Policy::limited(REDIRECTS);
+    }
+    let own = Arc::clone(own);
+    redirect::Policy::custom(move |attempt: Attempt<'_>| {
+        if !place(attempt.url()).is_some_and(|place| own.contains(&place)) {
+            attempt.stop()
+        } else if attempt.previous().len() > REDIRECTS {
+            attempt.error("too many redirects")
+        } else {
+            attempt.follow()
+        }
+    })
 }
 
 /// Ours alone: nothing that a client sent is passed on. Asking for gzip by name keeps official
@@ -77,7 +125,7 @@ pub(super) fn is_private(upstream: &Upstream) -> bool {
 }
 
 fn is_loopback(upstream: &Upstream) -> bool {
-    let Ok(url) = reqwest::Url::parse(upstream.url.expose()) else { return false };
+    let Ok(url) = Url::parse(upstream.url.expose()) else { return false };
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

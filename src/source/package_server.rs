@@ -1,7 +1,7 @@
 //! A package server as a source: `https://pkg.julialang.org`, another airlock, or a static copy of
 //! a cache directory.
 
-use super::http_client::{ClientError, cause, client, is_private};
+use super::http_client::{ClientError, Place, cause, client, is_private, own_places};
 use super::{Answer, Fault, Rank, Resume, Source, Wanted};
 use crate::config::{Secret, TokenFrom, Upstream};
 use crate::protocol::{Flavor, Listing, RequestId};
@@ -10,6 +10,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt};
 use reqwest::header::{self, HeaderMap};
 use reqwest::{Response, StatusCode};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -44,11 +45,12 @@ impl PackageServer {
     pub fn all(upstreams: &[Upstream]) -> Result<Vec<Self>, ClientError> {
         // A second call finds a provider in place, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        upstreams.iter().map(Self::new).collect()
+        let own = own_places(upstreams);
+        upstreams.iter().map(|upstream| Self::new(upstream, &own)).collect()
     }
 
-    fn new(upstream: &Upstream) -> Result<Self, ClientError> {
-        let (client, token) = client(upstream)?;
+    fn new(upstream: &Upstream, own: &Arc<BTreeSet<Place>>) -> Result<Self, ClientError> {
+        let (client, token) = client(upstream, own)?;
         let mut token = upstream.token.clone().zip(token).map(|(from, now)| Token { from, now: Mutex::new(now) });
         if token.is_some() && !is_private(upstream) {
             tracing::warn!(
@@ -92,7 +94,10 @@ impl PackageServer {
         match response.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(Fault::NotFound),
-            status => Err(Fault::Status { status: status.as_u16(), retry_after: retry_after(response.headers()) }),
+            status => {
+                let fault = Fault::Status { status: status.as_u16(), retry_after: retry_after(response.headers()) };
+                Err(if status.is_redirection() { led_away(&response, fault) } else { fault })
+            }
         }
     }
 
@@ -257,6 +262,18 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => date(value)?.duration_since(text(header::DATE).and_then(date).unwrap_or_else(SystemTime::now)).ok(),
     }
+}
+
+/// Of the address only the host is said: there may be a secret in the rest.
+fn led_away(response: &Response, fault: Fault) -> Fault {
+    let text = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
+    let to = text.and_then(|to| response.url().join(to).ok());
+    let Some(host) = to.as_ref().and_then(|to| to.host_str()) else { return fault };
+    let words = format!(
+        "it redirects to {host}, which is no [[upstream]] with public = false: what it is asked may be private, so \
+         that is not followed"
+    );
+    Fault::worded(words, fault)
 }
 
 fn is_refused(status: StatusCode) -> bool {

@@ -11,7 +11,7 @@ use super::{Lock, Store, StoreError, is_absent};
 use crate::protocol::{TreeHash, Uuid};
 use fs_err as fs;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::io::BufReader;
 use std::path::PathBuf;
@@ -24,6 +24,7 @@ const BASELINE: &str = "baseline";
 #[derive(Clone, Debug, Default)]
 pub struct FirstSeen {
     versions: HashMap<(Uuid, TreeHash), u32>,
+    packages: HashSet<Uuid>,
     /// The times, in the order of the lines.
     times: Vec<Timestamp>,
     /// Times before this one are before the last baseline.
@@ -47,6 +48,11 @@ impl FirstSeen {
         let place = *self.versions.get(&(package, tree))?;
         let since = *self.times.get(usize::try_from(place).ok()?)?;
         Some(Seen { since, is_baseline: place < self.baseline })
+    }
+
+    /// Whether any version of a package was ever seen.
+    pub fn has(&self, package: Uuid) -> bool {
+        self.packages.contains(&package)
     }
 
     /// How many versions were seen.
@@ -79,6 +85,7 @@ impl FirstSeen {
         let place = self.time(first.parse().ok()?);
         let mut words = rest.split(' ');
         let package: Uuid = words.next()?.parse().ok()?;
+        self.packages.insert(package);
         for tree in words.filter_map(|word| word.parse().ok()) {
             self.versions.entry((package, tree)).or_insert(place);
         }
@@ -101,6 +108,15 @@ impl Store {
             let _ = str::from_utf8(&line?).ok().and_then(|line| seen.line(line.trim_end()));
         }
         Ok(seen)
+    }
+
+    /// The registries of which any version was ever seen here.
+    pub fn registries_seen(&self) -> Result<Vec<Uuid>, StoreError> {
+        let mut uuids = Vec::new();
+        for entry in fs::read_dir(self.root.join(FOLDER))? {
+            uuids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<Uuid>().ok()));
+        }
+        Ok(uuids)
     }
 
     /// Whether nothing was written down since this was read.
@@ -136,6 +152,7 @@ impl Store {
         let mut text = String::new();
         for (package, trees) in new {
             let _ = write!(text, "{time} {package}");
+            seen.packages.insert(package);
             for tree in trees {
                 if seen.versions.insert((package, tree), place).is_none() {
                     let _ = write!(text, " {tree}");

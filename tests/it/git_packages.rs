@@ -139,6 +139,34 @@ pub(crate) fn git(folder: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_package_is_asked_for_at_hosts_that_may_know_of_it_only() {
+    let outside = Outside::new().await;
+    outside.manifest(URL, &outside.tree());
+    let refused = "[policy]\nprivate = ['Own']\n";
+    let registry = "[[registry]]\ngit = 'https://git.example.invalid/Acme/Registry.git'\n";
+    let own = "[[upstream]]\nurl = 'https://git.example.invalid'\npublic = false\n";
+    let named = "private-hosts = ['GIT.example.invalid']\n";
+    let other = "private-hosts = ['example.invalid']\n";
+    let public = format!("[[upstream]]\nurl = '{}'\n", outside.scene.upstream.url());
+    for (more, may) in [("", false), (other, false), (registry, true), (own, true), (named, true)] {
+        // Without --upstream, which would take the place of the tables.
+        fs::write(outside.path("airlock.toml"), format!("{refused}{more}{public}")).unwrap();
+        let output = outside.run(&["prewarm", "--json", "project", "--git", "--attempts", "1"]).await;
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{:?}", said(&output)));
+        let repository = &report["repositories"][0];
+        assert_eq!(outside.bundle().exists(), may, "{more}: {repository:#}");
+        if may {
+            fs::remove_file(outside.bundle()).unwrap();
+        } else {
+            assert_eq!(repository["status"], "denied", "{repository:#}");
+            let why = repository["reason"].as_str().unwrap();
+            assert!(why.contains("its repository is at \"git.example.invalid\""), "{why}");
+            assert!(!outside.path("cache/.airlock/clones").exists(), "nobody was asked");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_repository_is_mirrored_when_it_is_asked_for_and_then_counts() {
     let outside = Outside::new().await;

@@ -75,6 +75,10 @@ struct ExplainedVersion {
     old_enough: Option<jiff::Timestamp>,
     /// Whether its age keeps it from being shown and chosen.
     held_back: bool,
+    /// Whether it may not even be fetched because a manifest names it.
+    fetch_denied: bool,
+    /// Whether public upstreams may be asked for this version.
+    public: bool,
     /// Whether a manifest named it, so that its age does not matter.
     pinned: bool,
     /// In words.
@@ -84,24 +88,27 @@ struct ExplainedVersion {
 /// Says what holds. An error is wrong usage.
 pub(super) fn explain(mirror: &Mirror, what: &str) -> anyhow::Result<Explanation> {
     let seen = mirror.first_seen()?;
-    let subjects = if let Ok(uuid) = what.parse::<Uuid>() {
+    let subjects = if let Ok(uuid) = Uuid::from_any_case(what) {
         of_uuid(mirror, &seen, uuid)
-    } else if let Ok(tree) = what.parse::<TreeHash>() {
+    } else if let Ok(tree) = what.to_ascii_lowercase().parse::<TreeHash>() {
         of_tree(mirror, &seen, tree)
     } else {
-        let wish: Wish = what.parse().with_context(|| format!("{what:?} is no name, uuid or tree hash"))?;
-        of_name(mirror, &seen, &wish)
+        // With a `=` only this version, else a range; but the version of that name, if there is one.
+        let (name, version) = what.split_once('@').map_or((what, None), |(name, version)| (name, Some(version)));
+        let exact = version.and_then(|version| version.trim().strip_prefix('='));
+        let wish = if exact.is_some() { name.parse::<Wish>() } else { what.parse() };
+        let wish = wish.with_context(|| format!("{what:?} is no name, uuid or tree hash"))?;
+        of_name(mirror, &seen, &wish, exact.or(version).map(str::trim), exact.is_some())
     };
     let is_fine = |it: &Explained| it.fetch.allowed && it.serve.allowed && !it.is_held_back(what.contains('@'));
     Ok(Explanation { what: what.to_owned(), allowed: subjects.iter().all(is_fine), subjects })
 }
 
 fn of_uuid(mirror: &Mirror, seen: &[FirstSeen], uuid: Uuid) -> Vec<Explained> {
-    let registry = mirror.registries().into_iter().find(|index| index.registry_uuid() == uuid);
-    match registry {
-        Some(_) => vec![Explained::new(mirror, &mirror.subject(&Resource::Registry { uuid, tree: TreeHash::EMPTY }))],
-        None => vec![of_package(mirror, seen, uuid, |_| true)],
+    if mirror.is_registry(uuid) {
+        return vec![Explained::new(mirror, &mirror.subject(&Resource::Registry { uuid, tree: TreeHash::EMPTY }))];
     }
+    vec![of_package(mirror, seen, uuid, |_| true)]
 }
 
 fn of_tree(mirror: &Mirror, seen: &[FirstSeen], tree: TreeHash) -> Vec<Explained> {
@@ -113,7 +120,7 @@ fn of_tree(mirror: &Mirror, seen: &[FirstSeen], tree: TreeHash) -> Vec<Explained
     packages.into_iter().map(|uuid| of_package(mirror, seen, uuid, |version| version.tree == tree)).collect()
 }
 
-fn of_name(mirror: &Mirror, seen: &[FirstSeen], wish: &Wish) -> Vec<Explained> {
+fn of_name(mirror: &Mirror, seen: &[FirstSeen], wish: &Wish, version: Option<&str>, only_that: bool) -> Vec<Explained> {
     let indexes = mirror.registries();
     let named = |index: &RegistryIndex| -> Vec<Uuid> {
         index.packages().filter(|(_, name)| *name == wish.name).map(|(uuid, _)| uuid).collect()
@@ -125,8 +132,12 @@ fn of_name(mirror: &Mirror, seen: &[FirstSeen], wish: &Wish) -> Vec<Explained> {
         let package = Package { said, ..Package::new(Uuid::NIL) };
         return vec![Explained { uuid: None, ..Explained::new(mirror, &Subject::Package(package)) }];
     }
+    let is_it = |it: &RegisteredVersion<'_>| Some(it.version) == version;
+    let has_it = |uuid: &Uuid| indexes.iter().any(|index| index.versions(*uuid).any(|it| is_it(&it)));
+    let only_that = only_that || packages.iter().any(has_it);
     let admits = |version: &RegisteredVersion<'_>| {
-        wish.range.is_none() || version.version.parse::<Version>().is_ok_and(|version| wish.admits(&version))
+        let in_range = || version.version.parse::<Version>().is_ok_and(|version| wish.admits(&version));
+        if only_that { is_it(version) } else { wish.range.is_none() || in_range() }
     };
     packages.into_iter().map(|uuid| of_package(mirror, seen, uuid, admits)).collect()
 }
@@ -157,6 +168,11 @@ fn of_package(
                 first_seen,
                 old_enough,
                 held_back,
+                fetch_denied: held_back && !mirror.policy().rules().pins,
+                public: mirror
+                    .standing(&mirror.subject(&Resource::Package { uuid, tree: version.tree }))
+                    .privacy
+                    .is_public(),
                 pinned: mirror.is_pinned(uuid, version.tree),
                 age: age.to_string(),
             }
@@ -272,12 +288,20 @@ impl Explained {
             return String::new();
         }
         let rows = self.versions.iter().take(SHOWN).map(|it| {
-            let held_back = if it.held_back { "held back" } else { "" };
+            let held_back = match (it.fetch_denied, it.held_back) {
+                (true, _) => "fetch denied",
+                (false, true) => "held back",
+                (false, false) => "",
+            };
+            // Of a private package that a public registry has too.
+            let public = if it.public && self.private { "public" } else { "" };
             let here = if it.here { "here" } else { "" };
             let yanked = if it.yanked { "yanked" } else { "" };
             let pinned = if it.pinned { "named by a manifest" } else { "" };
-            let marks =
-                [here, yanked, held_back, pinned].into_iter().filter(|mark| !mark.is_empty()).collect::<Vec<_>>();
+            let marks = [here, yanked, held_back, public, pinned]
+                .into_iter()
+                .filter(|mark| !mark.is_empty())
+                .collect::<Vec<_>>();
             vec![it.version.clone(), it.registry.clone(), marks.join(", "), it.age.clone()]
         });
         let mut text = super::super::table::table(&["VERSION", "REGISTRY", "", "AGE"], &rows.collect::<Vec<_>>());

@@ -27,8 +27,8 @@ enum Action {
     Show,
     /// Say what holds for a package, a registry or an artifact, and which rule decides
     Explain {
-        /// A package's name, with a range of versions or without (Example, Example@1.2), a uuid, or a
-        /// tree hash
+        /// A package's name, with a version or a range of versions or without (Example, Example@1.2.0,
+        /// Example@1.2), a uuid, or a tree hash
         #[arg(value_name = "NAME[@VERSION]|UUID|TREE")]
         what: String,
     },
@@ -76,11 +76,14 @@ fn mirror(config: &Config) -> anyhow::Result<Arc<Mirror>> {
 #[derive(Debug, Serialize)]
 struct Shown {
     lists: Vec<ShownList>,
+    private_hosts: Vec<String>,
     /// In seconds.
     min_age: Option<u64>,
     pins: bool,
     /// Private registries, which make private what they have.
     private_registries: Vec<String>,
+    /// Rules about registries that fit none here.
+    idle: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -90,15 +93,18 @@ struct ShownList {
 }
 
 fn show(config: &Config) -> anyhow::Result<Outcome> {
-    let config::Policy { both, fetch, serve, private, min_age, pins } = &config.policy;
+    let config::Policy { both, fetch, serve, private, private_hosts, min_age, pins } = &config.policy;
     let lists = [&both.allow, &both.deny, &fetch.allow, &fetch.deny, &serve.allow, &serve.deny, private];
     let shown = |list: &List| ShownList { key: list.key, rules: list.rules.iter().map(ToString::to_string).collect() };
     let shown = Shown {
         lists: lists.into_iter().map(shown).collect(),
+        private_hosts: private_hosts.clone(),
         min_age: min_age.map(|age| age.as_secs()),
         pins: *pins,
         private_registries: config.registries.iter().map(|registry| registry.name.clone()).collect(),
+        idle: idle(config)?,
     };
+    shown.idle.iter().for_each(|rule| say(rule));
     if config.json {
         print_json(&shown)?;
     } else {
@@ -107,12 +113,23 @@ fn show(config: &Config) -> anyhow::Result<Outcome> {
     Ok(Outcome::Complete)
 }
 
+/// What there is to say of rules that fit no registry here; nothing without a cache. Asks nobody.
+fn idle(config: &Config) -> anyhow::Result<Vec<String>> {
+    let Ok(store) = open_existing_store(config) else { return Ok(Vec::new()) };
+    let mirror = Arc::new(Mirror::new(store, Vec::new(), config));
+    runtime()?.block_on(mirror.know_names());
+    Ok(mirror.idle_rules())
+}
+
 fn text(config: &Config, shown: &Shown) -> String {
     let mut text = String::new();
     for ShownList { key, rules } in &shown.lists {
         let empty = if key.ends_with("allow") { "everything" } else { "nothing" };
         let rules = if rules.is_empty() { empty.to_owned() } else { rules.join(", ") };
         let _ = writeln!(text, "{key:<20}{rules}");
+    }
+    if !shown.private_hosts.is_empty() {
+        let _ = writeln!(text, "{:<20}{}", "policy.private-hosts", shown.private_hosts.join(", "));
     }
     let age = config.policy.min_age.map_or("none".to_owned(), |age| humantime::format_duration(age).to_string());
     let _ = writeln!(text, "{:<20}{age}", "policy.min-age");

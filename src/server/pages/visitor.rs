@@ -131,7 +131,7 @@ impl Visitor {
         let (mirror, config, caller) = (Arc::clone(&self.mirror), Arc::clone(&self.config), self.caller.clone());
         let looked_up = blocking(move || {
             let sight = caller.sight(&config);
-            work(&mirror.catalogue(|registry| sees_registry(&mirror, &sight, registry))?)
+            work(&mirror.catalogue(|registry| sees_registry(&mirror, &sight, registry), sight.is_full())?)
         });
         Ok(looked_up.await??)
     }

@@ -86,6 +86,37 @@ async fn no_answer_names_what_is_private() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_hears_which_public_packages_a_private_registry_has_too() {
+    let stock = Stock::new().await;
+    let rules = format!("policy.private = ['registry:AcmeRegistry']\npolicy.min-age = '7d'\n{PRIVATE}");
+    let config = stock.offline(&rules);
+    let all = token(&config, "all", &["all"], None);
+    let inside = Stock::serve(&config).await;
+    let page = async |shown: &str| get(&inside, "/packages?name=Greeting", shown).await.text().await.unwrap();
+    let (anonymous, full) = (page("").await, page(&all).await);
+    assert!(anonymous.contains("too young") && !anonymous.contains("It is private"), "{anonymous}");
+    assert!(full.contains("It is private"), "the test would see it: {full}");
+    inside.stop().await;
+
+    let config = crate::support::config(&stock.scene.cache(), &[stock.scene.upstream.url()], &rules);
+    let outside = Stock::serve(&config).await;
+    let absent = stock.greeting.with_tree(TreeHash::from_bytes([7; 20])).to_string();
+    let reason = async |shown: &str| {
+        let text = get(&outside, &absent, shown).await.text().await.unwrap();
+        let misses = get(&outside, "/meta/misses", shown).await.text().await.unwrap();
+        let misses: Value = serde_json::from_str(&misses).unwrap();
+        let miss = misses["misses"].as_array().unwrap().iter().find(|miss| miss["resource"] == absent.as_str());
+        (text, miss.unwrap()["reason"].clone())
+    };
+    let (text, why) = reason("").await;
+    assert!(text.contains("was not found at any upstream of this mirror") && !text.contains("private"), "{text}");
+    assert_eq!(why, "not-found-upstream");
+    let (text, why) = reason(&all).await;
+    assert!(text.contains("It is private, or may be") && why == "denied", "{text}");
+    outside.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_address_of_a_private_registry_is_for_who_may_see_all() {
     let scene = Scene::new().await;
     let acme = Acme::new(scene.folder.path(), &format!("file://{}/acme", scene.folder.path().display()));

@@ -115,6 +115,40 @@ async fn versions_are_recorded_also_where_nobody_asks_for_an_age() {
     assert_eq!(shown(&open(folder.path(), WEEK)).await, 4);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_young_is_chosen_by_whoever_chooses() {
+    let scene = Scene::new().await;
+    fs_err::create_dir(scene.cache()).unwrap();
+    let file = format!("upstream = ['{}']\nprewarm.platform = ['x86_64-linux-gnu']\n{WEEK}\n", scene.public.url());
+    let run = async |arguments: &[&str]| airlock(&scene.cache(), &file, arguments).await;
+    let packages = || scene.public.requests().iter().filter(|it| it.path.starts_with("/package/")).count();
+    let wishes = scene.file("request.json", &super::request(&[], &["Pebble"]));
+    let add = ["prewarm", "--add", "Pebble", "--julia", "1.10"];
+    let whole = [
+        &add[..],
+        &["prewarm", "--all-versions", "Pebble", "--yes"],
+        &["prewarm", "--registry-all", "--yes"],
+        &["bundle", "export", scene.folder.path().to_str().unwrap(), "--for", wishes.to_str().unwrap()],
+    ];
+    for arguments in whole {
+        let (code, said, problem) = run(arguments).await;
+        assert!(code != 2 && packages() == 0, "{arguments:?}: {code} {said} {problem}");
+    }
+    assert_eq!(run(&["policy", "baseline"]).await.0, 0);
+    let (code, said, problem) = run(&add).await;
+    assert!(code == 0 && packages() == 1, "the test would see it: {said} {problem}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_pins_are_not_allowed_explain_says_that_a_young_version_is_not_fetched() {
+    let (folder, _) = carried("");
+    for (pins, mark) in [("true", "held back"), ("false", "fetch denied")] {
+        let file = format!("offline = true\npolicy.min-age = '7d'\npolicy.pins = {pins}\n");
+        let (code, said, _) = airlock(folder.path(), &file, &["policy", "explain", "Pebble@1.0.0"]).await;
+        assert!(code == 1 && said.lines().any(|line| line.contains("1.0.0") && line.contains(mark)), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn the_baseline_is_a_command() {
     let (folder, _) = carried("");

@@ -3,7 +3,7 @@
 use super::{Scene, airlock, demo, general, greeting, statuses, store};
 use crate::support::{Airlock, config};
 use crate::view::{CLOSURE, carry, resource};
-use airlock::protocol::{Flavor, Kind};
+use airlock::protocol::{Flavor, Kind, Resource};
 use airlock::store::Reason;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,6 +93,86 @@ async fn a_registry_that_is_not_served_is_not_listed() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_of_which_no_name_is_known_is_not_served_where_names_are_denied() {
+    let (folder, config) = carried("policy.serve.deny = ['registry:Acme*']");
+    let acme = super::Acme::new();
+    let server = Airlock::quiet(&config).await;
+    server.mirror.rescan().await;
+    let path = folder.path().join(acme.registry.relative_path());
+    fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+    fs_err::write(path, acme.site.body(&acme.registry.to_string()).unwrap()).unwrap();
+    assert_eq!(server.get(&acme.registry.to_string()).await.status(), 404, "it is in no listing");
+    let listing = format!("{}\n{}\n", general(), acme.registry);
+    fs_err::write(folder.path().join("registries"), listing).unwrap();
+    let listed = server.get("/registries").await.text().await.unwrap();
+    assert!(listed.lines().count() == 1 && !listed.contains(super::ACME_REGISTRY), "{listed}");
+    assert_eq!(server.get(&acme.registry.to_string()).await.status(), 404);
+    assert_eq!(server.get(&general().to_string()).await.status(), 200);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_served_is_not_chosen() {
+    let (_folder, config) = carried("policy.serve.deny = ['Greeting']");
+    let mirror = crate::support::mirror(&config);
+    mirror.know_names().await;
+    let (uuid, tree) = greeting("1.1.0");
+    assert_eq!(mirror.forbids(uuid, tree).as_deref(), Some("denied: policy.serve.deny has \"Greeting\""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_is_looked_up_in_no_registry_that_is_not_served() {
+    let wish = async |file: &str| {
+        let (_folder, config) = carried(file);
+        let server = Airlock::quiet(&config).await;
+        server.mirror.rescan().await;
+        let form = [("content-type", "application/x-www-form-urlencoded"), ("accept", "application/json")];
+        let mut request = crate::support::client().post(server.url("/request")).body("name=Greeting");
+        for (name, value) in form {
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.unwrap().text().await.unwrap();
+        server.stop().await;
+        serde_json::from_str::<serde_json::Value>(&answer).unwrap()["registry"].clone()
+    };
+    assert_eq!(wish("").await, "General");
+    assert_eq!(wish("policy.serve.deny = ['registry:General']").await, serde_json::Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_for_registries_and_artifacts_hold_for_what_is_theirs() {
+    let artifact = resource("greeting-text-1");
+    let by_tree = format!("artifact:{}", artifact.tree());
+    for (rules, greeting, text) in [
+        (format!("policy.deny = ['{by_tree}']"), 200, 404),
+        (format!("policy.allow = ['{by_tree}']"), 404, 200),
+        ("policy.allow = ['registry:General']".to_owned(), 200, 200),
+        ("policy.deny = ['registry:General']".to_owned(), 404, 404),
+        ("policy.allow = ['registry:Other']".to_owned(), 404, 404),
+    ] {
+        let (_folder, config) = carried(&rules);
+        let server = Airlock::quiet(&config).await;
+        server.mirror.rescan().await;
+        let status = async |resource: Resource| server.get(&resource.to_string()).await.status().as_u16();
+        assert_eq!((status(resource("Greeting/1.1.0")).await, status(artifact).await), (greeting, text), "{rules}");
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn rules_that_fit_no_registry_here_are_said() {
+    let (folder, _) = carried("");
+    let file = "[policy]\nprivate = ['registry:Gneral', 'registry:General']\n[access]\nprivate-registries = ['Acme']\n";
+    let (code, _, said) = airlock(folder.path(), file, &["policy"]).await;
+    let lines: Vec<_> = said.lines().collect();
+    let expected = [
+        "policy.private has \"registry:Gneral\", and no registry here fits that (yet)",
+        "access.private-registries has \"registry:Acme\", and no registry here fits that (yet)",
+    ];
+    assert_eq!((code, &lines[..]), (0, &expected[..]));
+}
+
 #[tokio::test]
 async fn check_says_what_is_denied() {
     let (folder, _) = carried("");
@@ -117,8 +197,7 @@ async fn a_rule_that_makes_no_sense_is_wrong_usage_and_its_key_is_named() {
 #[tokio::test]
 async fn explain_says_what_holds_and_why() {
     let (folder, _) = carried("");
-    let rules =
-        "offline = true\n[policy]\nallow = ['P*', 'Greeting']\ndeny = ['Pebble']\nprivate = ['Gr*']\nmin-age = '7d'\n";
+    let rules = "offline = true\n[policy]\nallow = ['P*', 'Greeting']\ndeny = ['Pebble']\nprivate = ['Gr*', 'registry:ac3e0000-0000-4000-8000-0000000000ff']\nmin-age = '7d'\n";
     let explain = async |what: &str| {
         let (code, document, said) = airlock(folder.path(), rules, &["policy", "explain", "--json", what]).await;
         let document: serde_json::Value = serde_json::from_str(&document).unwrap_or_else(|_| panic!("{said}"));
@@ -133,9 +212,19 @@ async fn explain_says_what_holds_and_why() {
     assert_eq!(subject["versions"].as_array().unwrap().len(), 1);
     assert_eq!((&subject["versions"][0]["version"], &subject["versions"][0]["here"]), (&"1.1.0".into(), &true.into()));
     let (uuid, tree) = greeting("1.1.0");
-    for what in [uuid.to_string(), tree.to_string(), "Greeting".to_owned()] {
+    for what in
+        [uuid.to_string().to_uppercase(), tree.to_string().to_uppercase(), uuid.to_string(), "Greeting".to_owned()]
+    {
         assert_eq!(explain(&what).await.1["subjects"][0]["name"], "Greeting", "{what}");
     }
+    for what in ["Greeting@=1.1.0", "Greeting@1.1.0"] {
+        let versions = explain(what).await.1["subjects"][0]["versions"].clone();
+        let versions: Vec<_> = versions.as_array().unwrap().iter().map(|it| it["version"].clone()).collect();
+        assert_eq!(versions, ["1.1.0"], "{what}");
+    }
+    assert!(explain("Greeting@1").await.1["subjects"][0]["versions"].as_array().unwrap().len() > 1);
+    let (_, document) = explain("AC3E0000-0000-4000-8000-0000000000ff").await;
+    assert_eq!(document["subjects"][0]["kind"], "registry", "a rule says so");
     let (code, unknown) = explain("Nobody").await;
     assert_eq!((code, &unknown["subjects"][0]["fetch"]["why"]["rule"]), (1, &serde_json::Value::Null));
     assert_eq!(explain(&airlock::protocol::GENERAL.to_string()).await.1["subjects"][0]["kind"], "registry");

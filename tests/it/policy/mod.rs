@@ -1,6 +1,7 @@
 //! The policy: what must not leak, and what must not come in.
 
 mod age;
+mod claims;
 mod lists;
 mod privacy;
 mod random;
@@ -9,7 +10,7 @@ use crate::support::{config, parts};
 use airlock::config::Config;
 use airlock::mirror::{Mirror, Patience};
 use airlock::prewarm::{self, Report, Request};
-use airlock::protocol::{Flavor, GENERAL, Listing, Resource, TreeHash, Uuid};
+use airlock::protocol::{Flavor, GENERAL, Kind, Listing, Resource, TreeHash, Uuid};
 use airlock::sample::{SampleUpstream, Site};
 use airlock::source::{Answer, Claim, Fault, Rank, Resume, Source, Wanted};
 use airlock::store::Store;
@@ -42,20 +43,26 @@ struct Acme {
 
 impl Acme {
     fn new() -> Self {
-        let mut site = Site::empty();
+        Self::having(&["AcmeData", "AcmeTools"])
+    }
+
+    /// With only these packages in its registry.
+    fn having(registered: &[&str]) -> Self {
+        let (mut site, mut all) = (Site::empty(), Site::empty());
         let file = |path: &str, text: String| TarEntry::file(path, text, false);
         let artifact = site.add_artifact([file("measured.csv", "1,2,3\n".to_owned())]).unwrap();
         let project = |name, uuid| file("Project.toml", format!("name = \"{name}\"\nuuid = \"{uuid}\"\n"));
         let download = "[[measured.download]]\nurl = \"https://artifacts.acme.invalid/measured.tar.gz\"\n";
         let artifacts =
             format!("[measured]\ngit-tree-sha1 = \"{}\"\n{download}sha256 = \"{:064}\"\n", artifact.tree(), 0);
-        let tools = site.add_package(uuid(ACME_TOOLS), [project("AcmeTools", ACME_TOOLS)]).unwrap();
+        let tools = all.add_package(uuid(ACME_TOOLS), [project("AcmeTools", ACME_TOOLS)]).unwrap();
         let data = [file("Artifacts.toml", artifacts), project("AcmeData", ACME_DATA)];
-        let data = site.add_package(uuid(ACME_DATA), data).unwrap();
+        let data = all.add_package(uuid(ACME_DATA), data).unwrap();
         let packages = [("AcmeData", ACME_DATA, data), ("AcmeTools", ACME_TOOLS, tools)];
         let mut registry = format!("name = \"AcmeRegistry\"\nuuid = \"{ACME_REGISTRY}\"\n[packages]\n");
         let mut files = Vec::new();
-        for (name, uuid, package) in packages {
+        for (name, uuid, package) in packages.into_iter().filter(|(name, ..)| registered.contains(name)) {
+            site.put(&package.to_string(), all.body(&package.to_string()).unwrap().clone());
             writeln!(registry, "{uuid} = {{ name = \"{name}\", path = \"A/{name}\" }}").unwrap();
             let repo =
                 format!("name = \"{name}\"\nuuid = \"{uuid}\"\nrepo = \"https://git.acme.invalid/{name}.git\"\n");
@@ -98,7 +105,8 @@ impl Acme {
 
     /// As a private registry from git is to the mirror.
     fn source(&self) -> Arc<Private> {
-        Arc::new(Private { site: self.site.clone(), is_read: AtomicBool::new(true), is_away: AtomicBool::new(false) })
+        let (is_read, is_away) = (AtomicBool::new(true), AtomicBool::new(false));
+        Arc::new(Private { site: self.site.clone(), is_read, is_away, packages_only: AtomicBool::new(false) })
     }
 }
 
@@ -109,6 +117,8 @@ struct Private {
     is_read: AtomicBool,
     /// What was read before is known, and its repository cannot be reached.
     is_away: AtomicBool,
+    /// As one from git is.
+    packages_only: AtomicBool,
 }
 
 impl Source for Private {
@@ -130,6 +140,10 @@ impl Source for Private {
             true if self.site.resources().any(|resource| resource.uuid() == Some(uuid)) => Claim::Yes,
             true => Claim::No,
         }
+    }
+
+    fn gives(&self, kind: Kind) -> bool {
+        kind != Kind::Artifact || !self.packages_only.load(Ordering::Relaxed)
     }
 
     fn listing(&self, flavor: Flavor) -> BoxFuture<'_, Result<Listing, Fault>> {
@@ -237,6 +251,31 @@ async fn airlock(cache: &std::path::Path, file: &str, arguments: &[&str]) -> (i3
     let output = command.output().await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// What a closed network asks for: resources with their names, and wishes.
+fn request(missed: &[(Resource, &str)], wishes: &[&str]) -> String {
+    let missed = missed.iter().map(|(resource, name)| airlock::exchange::Missed {
+        resource: *resource,
+        name: Some((*name).into()),
+        version: None,
+        count: 1,
+    });
+    let request = airlock::exchange::Request {
+        airlock_request: airlock::exchange::REQUEST_FORMAT,
+        created: "2026-11-01T00:00:00Z".parse().unwrap(),
+        site: GENERAL,
+        name: "inside".into(),
+        platforms: vec!["x86_64-linux-gnu".into()],
+        julia: vec!["1.10.2".into()],
+        registries: BTreeSet::new(),
+        inventory: BTreeSet::new(),
+        misses: missed.collect(),
+        wishes: wishes.iter().map(|wish| wish.parse().unwrap()).collect(),
+        damaged: Vec::new(),
+        received: Vec::new(),
+    };
+    String::from_utf8(request.to_json()).unwrap()
 }
 
 /// The manifests of the demo, from anywhere.

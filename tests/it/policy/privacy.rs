@@ -5,7 +5,7 @@ use crate::support::{Airlock, config, mirror};
 use airlock::mirror::{Ask, Refusal};
 use airlock::policy::Privacy;
 use airlock::protocol::{Flavor, Resource};
-use airlock::sample::{SampleUpstream, Site};
+use airlock::sample::{Fault, SampleUpstream, Site};
 use airlock::store::Reason;
 use std::sync::atomic::Ordering;
 
@@ -117,8 +117,7 @@ async fn what_was_added_to_a_private_registry_since_it_was_read_last_is_asked_of
 async fn an_upstream_of_ones_own_is_asked_and_a_public_one_is_not() {
     let scene = Scene::new().await;
     let dmz = SampleUpstream::start(scene.acme.site.clone()).await.unwrap();
-    let tables = [(scene.public.url(), true), (dmz.url(), false)];
-    let tables = tables.map(|(url, public)| format!("[[upstream]]\nurl = '{url}'\npublic = {public}\n")).concat();
+    let tables = tables(&[(&scene.public, true), (&dmz, false)]);
     let mirror =
         mirror(&config(&scene.cache(), &[], &format!("policy.private = ['Acme*', 'registry:AcmeRegistry']\n{tables}")));
     let report = scene.prewarm(&mirror, &[scene.file("Manifest.toml", &scene.acme.manifest())]).await;
@@ -127,6 +126,42 @@ async fn an_upstream_of_ones_own_is_asked_and_a_public_one_is_not() {
     for resource in [scene.acme.tools, scene.acme.data, scene.acme.artifact] {
         assert_eq!(dmz.gets(&resource.to_string()), 1, "{resource}");
     }
+}
+
+/// The tables of upstreams, each public or not.
+fn tables(upstreams: &[(&SampleUpstream, bool)]) -> String {
+    let table =
+        |(it, public): &(&SampleUpstream, bool)| format!("[[upstream]]\nurl = '{}'\npublic = {public}\n", it.url());
+    upstreams.iter().map(table).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_upstream_of_ones_own_is_asked_it_cannot_lead_to_a_public_one() {
+    let scene = Scene::new().await;
+    let (dmz, other) = (SampleUpstream::start(scene.acme.site.clone()).await.unwrap(), &scene.acme.site);
+    let other = SampleUpstream::start(other.clone()).await.unwrap();
+    let file = format!(
+        "policy.private = ['Acme*', 'registry:AcmeRegistry']\n{}",
+        tables(&[(&scene.public, true), (&dmz, false), (&other, false)])
+    );
+    let airlock = Airlock::quiet(&config(&scene.cache(), &[], &file)).await;
+    scene.refresh(&airlock.mirror).await;
+    let (tools, data) = (scene.acme.tools.to_string(), scene.acme.data.to_string());
+    (0..9).for_each(|_| dmz.fail(&tools, Fault::Redirect(format!("{}{tools}", scene.public.url()))));
+    (0..9).for_each(|_| other.fail(&tools, Fault::Redirect(format!("{}{tools}", scene.public.url()))));
+    dmz.fail(&data, Fault::Redirect(format!("{}{data}", other.url())));
+    let id = [(airlock::protocol::RequestId::HEADER, "one-id")];
+    assert_eq!(airlock.request(reqwest::Method::GET, &tools, &id).await.status(), 502);
+    let refusal = airlock.mirror.fetch(&scene.acme.tools, airlock::mirror::Patience::prewarm(1)).await.unwrap_err();
+    let words = refusal.to_string();
+    assert!(words.contains("it redirects to 127.0.0.1, which is no [[upstream]] with public = false"), "{words}");
+    assert_eq!(airlock.request(reqwest::Method::GET, &data, &id).await.status(), 200, "its own is followed");
+    assert_eq!(scene.leaked(), [].into());
+    let seen = [scene.public.requests(), dmz.requests(), other.requests()].concat();
+    assert!(seen.iter().all(|request| !request.headers.contains_key("referer")), "{seen:?}");
+    let of_clients = |request: &airlock::sample::Request| request.headers.contains_key("x-request-id");
+    assert!(!scene.public.requests().iter().any(of_clients) && dmz.requests().iter().any(of_clients));
+    airlock.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
