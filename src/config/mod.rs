@@ -225,7 +225,9 @@ pub enum ConfigError {
     #[error("{0:?} is not the address of a git repository")]
     Registry(String),
     /// A user or a password that is not told from a path. Only what follows it is shown.
-    #[error("the address that ends in {0:?} has an @ behind a /: in a user or a password write / as %2F, in a path @ as %40")]
+    #[error(
+        "the address that ends in {0:?} has an @ behind a /: in a user or a password write / as %2F, in a path @ as %40"
+    )]
     Credentials(String),
     /// Two registries that are one.
     #[error("[[registry]] {0} is there twice")]

@@ -342,7 +342,11 @@ mod tests {
         );
         for (url, password) in [("https://tok%65n@h/x", None), ("https://token:@h/x", Some(OsString::new()))] {
             let address = Address::parse(url, Trust::Named).unwrap();
-            assert_eq!((address.url(), address.shown()), ("https://h/x", "https://h/x"), "a token may stand for a user");
+            assert_eq!(
+                (address.url(), address.shown()),
+                ("https://h/x", "https://h/x"),
+                "a token may stand for a user"
+            );
             let login = address.login().unwrap();
             assert_eq!((login.user.to_str(), &login.password), (Some("token"), &password), "{url}");
         }

@@ -258,7 +258,8 @@ const ENDED: &str = "Could not read from remote repository";
 /// What the programs here say counts before what others say, of which the last does: a server greets whoever
 /// comes (ssh's banner), and says first what it does and then what went wrong.
 fn meaning(said: &str) -> Meaning {
-    let lines = || said.split(['\n', '\r']).filter(|line| !["warning: ", "hint: "].iter().any(|it| line.starts_with(it)));
+    let lines =
+        || said.split(['\n', '\r']).filter(|line| !["warning: ", "hint: "].iter().any(|it| line.starts_with(it)));
     let is_own = |line: &&str| {
         ["fatal: ", "error: ", "ssh: "].iter().any(|start| line.starts_with(start))
             && !line.starts_with("fatal: remote error: ")
@@ -322,8 +323,14 @@ mod tests {
             ("ERROR: Repository not found.\n".to_owned() + ended, Meaning::NoRepository),
             ("conq: repository access denied.\n".to_owned() + ended, Meaning::Refused),
             // What is in a banner, on the other side, or beside the point.
-            (format!("Access denied to strangers.\nConnection closed by 192.0.2.1 port 22\r\n{ended}"), Meaning::Unreachable),
-            (format!("Access denied to strangers.\nConnection to h closed by remote host.\r\n{ended}"), Meaning::Unreachable),
+            (
+                format!("Access denied to strangers.\nConnection closed by 192.0.2.1 port 22\r\n{ended}"),
+                Meaning::Unreachable,
+            ),
+            (
+                format!("Access denied to strangers.\nConnection to h closed by remote host.\r\n{ended}"),
+                Meaning::Unreachable,
+            ),
             ("Access denied to strangers.\nfatal: early EOF\n".into(), Meaning::Unreachable),
             (
                 "remote: aborting due to possible repository corruption on the remote side.\nfatal: early EOF\n".into(),

@@ -190,7 +190,8 @@ impl BareClone {
     pub(super) fn sweep(&self) {
         let folder = self.folder();
         for entry in fs::read_dir(folder.join("objects/pack")).into_iter().flatten().flatten() {
-            let is_its = entry.file_name().to_str().is_some_and(|name| name.starts_with("tmp_") || name.starts_with(".tmp-"));
+            let is_its =
+                entry.file_name().to_str().is_some_and(|name| name.starts_with("tmp_") || name.starts_with(".tmp-"));
             let modified = entry.metadata().and_then(|metadata| metadata.modified());
             let is_old = modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LEFT_BEHIND));
             if is_its && is_old && fs::remove_file(entry.path()).is_ok() {
