@@ -1,7 +1,7 @@
 //! What stands in the way of a manifest beside missing files: what clients will not even ask a
 //! package server for. The rules are Pkg's; each sentence says what to do.
 
-use crate::closure::{Content, Input, Listed, Plan, RepositoryState, Unmirrorable, UnmirrorableKind};
+use crate::closure::{Content, Input, Listed, Plan, RepositoryState, UnmirrorableKind};
 use crate::git;
 use crate::julia::{Manifest, Origin, stdlib};
 use crate::protocol::{GENERAL, RepositoryFile, TreeHash, Uuid};

@@ -3,7 +3,7 @@
 use super::address::Address;
 use super::error::MovedTag;
 use super::lock::Lock;
-use super::make::HEAD;
+use super::make::{HEAD, packs};
 use super::objects::Objects;
 use super::program::{Call, Program};
 use super::{GitError, pack};
@@ -139,8 +139,10 @@ impl BareClone {
     /// After [`GitError::Broken`] the clone is made again by the next [`BareClone::ensure_tree`].
     pub fn pack(&self, tree: TreeHash, out: impl Write, level: u32) -> Result<Hashes, GitError> {
         self.complete(tree)?;
+        let before = packs(&self.folder).ok();
         let packed = pack::pack(&self.objects()?, tree, out, level, self.program.bounds());
-        if matches!(packed, Err(GitError::Broken { .. })) {
+        // Packs that are gone meanwhile were put together: who tries again finds all of it.
+        if matches!(packed, Err(GitError::Broken { .. })) && packs(&self.folder).ok() == before {
             self.note_damage();
         }
         packed
@@ -152,6 +154,22 @@ impl BareClone {
         let reference = branch.map_or(HEAD.to_owned(), |branch| format!("refs/heads/{branch}"));
         let none = || GitError::NoBranch { address: self.shown().to_owned(), branch: branch.map(str::to_owned) };
         self.reference_tree(&reference)?.ok_or_else(none)
+    }
+
+    /// Remembers that all files of a branch are here as it is now, whose tree this is.
+    pub fn note_complete(&self, branch: Option<&str>, tree: TreeHash) -> Result<(), GitError> {
+        let reference = complete_reference(branch);
+        if self.reference_tree(&reference)? == Some(tree) {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        self.git(&["update-ref", &reference, &tree.to_string()]).map(drop)
+    }
+
+    /// The tree that a branch had when all files of it were here last.
+    pub fn complete_tree(&self, branch: Option<&str>) -> Result<TreeHash, GitError> {
+        let none = || GitError::NoBranch { address: self.shown().to_owned(), branch: branch.map(str::to_owned) };
+        self.reference_tree(&complete_reference(branch))?.ok_or_else(none)
     }
 
     /// The tree of a tag as it was fetched last, or that of a folder in it.
@@ -238,4 +256,9 @@ impl BareClone {
         self.sweep();
         Ok(lock)
     }
+}
+
+/// Below no reference that a fetch or a prune touches.
+fn complete_reference(branch: Option<&str>) -> String {
+    branch.map_or("refs/airlock/complete/head".to_owned(), |branch| format!("refs/airlock/complete/branches/{branch}"))
 }

@@ -61,7 +61,7 @@ impl Mirror {
                 continue;
             }
             self.memory.tries(&resource, &origins);
-            let wanted = Wanted { resource, origins, request: patience.request };
+            let wanted = Wanted { origins, request: patience.request, ..Wanted::new(resource) };
             match self.attempt(flight, source.as_ref(), &wanted, patience).await {
                 Ok(landed) => {
                     self.memory.succeeded(index, &resource);

@@ -64,6 +64,7 @@ pub use view::Served;
 pub use wishes::{PackagesByName, WishState, WishStatus, near_names};
 
 use crate::config::Config;
+use crate::git::Bounds;
 use crate::policy::{Act, Policy};
 use crate::protocol::{RequestId, Resource};
 use crate::source::{Rank, Source};
@@ -72,7 +73,7 @@ use crate::tree::Limits;
 use bytes::Bytes;
 use flight::Head;
 use futures_util::stream::{BoxStream, StreamExt};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
@@ -95,6 +96,7 @@ pub struct Mirror {
     store: Arc<Store>,
     sources: Vec<Arc<dyn Source>>,
     bounds: crate::config::Mirror,
+    git: Bounds,
     limits: Limits,
     memory: memory::Memory,
     flights: Arc<flights::Flights>,
@@ -113,7 +115,7 @@ pub struct Mirror {
     listings: Arc<watch::Sender<registries::Progress>>,
     said: private::Said,
     /// What could not be had of the registries when they were last asked for.
-    problems: Mutex<Vec<RegistryProblem>>,
+    problems: Mutex<BTreeMap<Rank, Vec<RegistryProblem>>>,
     view: view::View,
     /// One search of the cache directory at a time.
     searching: tokio::sync::Mutex<()>,
@@ -215,6 +217,7 @@ impl Mirror {
             misses: Arc::default(),
             limits: limits(&config.limits),
             bounds: config.mirror.clone(),
+            git: Bounds::new(config),
             flights: Arc::default(),
             fetches: Arc::new(Semaphore::new(FETCHES)),
             verifications: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
@@ -241,6 +244,11 @@ impl Mirror {
     /// The cache directory.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// What one git repository may cost.
+    pub fn git_bounds(&self) -> &Bounds {
+        &self.git
     }
 
     /// What was done since the start.

@@ -11,7 +11,6 @@ use super::{Answer, Fault, Rank, Repository, Resume, Source, Wanted};
 use crate::config::Config;
 use crate::git::{Bounds, Clones, GitError, Trust};
 use crate::protocol::{Flavor, Kind, Listing, TreeHash};
-use crate::tree::Limits;
 use futures_util::future::{BoxFuture, FutureExt};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -32,8 +31,7 @@ pub struct GitFallback {
 impl GitFallback {
     /// With its clones in the cache directory.
     pub fn new(config: &Config) -> Self {
-        let bounds = Bounds { tree: Limits::from(&config.limits), ..Bounds::default() };
-        Self::with_bounds(config, bounds)
+        Self::with_bounds(config, Bounds::new(config))
     }
 
     /// The same with other bounds on what one repository may cost.

@@ -22,7 +22,6 @@ pub use package_server::PackageServer;
 use crate::config::{Config, When, without_credentials};
 use crate::git::{self, Bounds, GitError};
 use crate::protocol::{Flavor, Kind, Listing, RequestId, Resource, Uuid};
-use crate::tree::Limits;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -71,8 +70,7 @@ pub fn all(config: &Config) -> Result<Vec<Arc<dyn Source>>, SourceError> {
 fn private_registries(config: &Config) -> Result<Vec<Arc<dyn Source>>, SourceError> {
     let mut registries: Vec<GitRegistry> = Vec::new();
     for registry in &config.registries {
-        let bounds = Bounds { tree: Limits::from(&config.limits), ..Bounds::default() };
-        let registry = GitRegistry::new(registry, &config.cache.join(git::FOLDER), bounds);
+        let registry = GitRegistry::new(registry, &config.cache.join(git::FOLDER), Bounds::new(config));
         let registry = registry.map_err(SourceError::Registry)?;
         let same = |one: &&GitRegistry| one.uuid().is_some() && one.uuid() == registry.uuid();
         if let (Some(one), Some(uuid)) = (registries.iter().find(same), registry.uuid()) {
@@ -115,12 +113,15 @@ pub struct Wanted {
     pub origins: Origins,
     /// The request that asked for it, for a source that keeps a log.
     pub request: Option<RequestId>,
+    /// Longest wait for a place among the requests that a source may be sent at one time, then it is
+    /// [`Fault::Busy`]; `None` for as long as it takes. What goes on waits for as long as it takes.
+    pub place_wait: Option<Duration>,
 }
 
 impl Wanted {
     /// A resource of which nothing else is known.
     pub fn new(resource: Resource) -> Self {
-        Self { resource, origins: Origins::default(), request: None }
+        Self { resource, origins: Origins::default(), request: None, place_wait: None }
     }
 }
 

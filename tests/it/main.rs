@@ -43,6 +43,7 @@ mod policy;
 mod power;
 mod prewarm;
 mod private;
+mod private_followed;
 mod private_julia;
 mod registries;
 mod reload;

@@ -3,6 +3,7 @@
 
 mod dead_hosts;
 mod downloads;
+mod order;
 mod repositories;
 
 use crate::support::{config, mirror};
