@@ -224,6 +224,11 @@ pub enum ConfigError {
     #[error("[[registry]] {0} is there twice")]
     RegistryTwice(String),
     /// A rule of the policy that makes no sense.
+    /// A user or a password that is not told from a path. Only what follows it is shown.
+    #[error(
+        "the address that ends in {0:?} has an @ behind a /: in a user or a password write / as %2F, in a path @ as %40"
+    )]
+    Credentials(String),
     #[error("{key}: {rule:?}: {problem}")]
     Rule {
         /// The key that it stands under.

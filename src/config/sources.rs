@@ -152,6 +152,11 @@ impl fmt::Debug for GitRegistry {
 impl GitRegistry {
     pub(super) fn from_settings(settings: RegistrySettings) -> Result<Self, ConfigError> {
         let url = settings.git.trim().to_owned();
+        // In a path of this machine an @ is nothing but that.
+        let is_far = ["https://", "http://", "ssh://", "git://"].iter().any(|scheme| url.starts_with(scheme));
+        if is_far {
+            no_hidden_credentials(&url)?;
+        }
         if url.is_empty() || url.starts_with('-') || url.chars().any(char::is_control) {
             return Err(ConfigError::Registry(without_credentials(&url)));
         }
@@ -171,13 +176,24 @@ impl Fallback {
 /// Adds `https://` where no scheme is given and strips trailing slashes, as Pkg does with
 /// `JULIA_PKG_SERVER` (`PlatformEngines.jl`, `pkg_server`).
 pub(super) fn upstream_url(text: &str) -> Result<String, ConfigError> {
+    no_hidden_credentials(text)?;
     let (scheme, rest) = text.trim().split_once("://").unwrap_or(("https", text.trim()));
     let rest = rest.trim_end_matches('/');
-    let plain = rest.bytes().all(|byte| byte.is_ascii_graphic()) && !rest.contains(['?', '#']);
+    let plain = rest.bytes().all(|byte| byte.is_ascii_graphic()) && !rest.contains(['?', '#', '\\']);
     if !matches!(scheme, "http" | "https") || rest.is_empty() || rest.starts_with('/') || !plain {
         return Err(ConfigError::Upstream(without_credentials(text)));
     }
     Ok(format!("{scheme}://{rest}"))
+}
+
+/// Refuses `https://me:pa/ssw0rd@host`: a user and a password end at the first `/`, so one that has a `/` would be
+/// taken for a host and a path, and shown to everybody.
+fn no_hidden_credentials(url: &str) -> Result<(), ConfigError> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    match rest.rsplit_once('@') {
+        Some((before, after)) if before.contains(['/', '\\']) => Err(ConfigError::Credentials(after.to_owned())),
+        _ => Ok(()),
+    }
 }
 
 /// An address without the user and password that may stand in it (`https://user:word@host`): what

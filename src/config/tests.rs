@@ -60,6 +60,32 @@ fn credentials_are_shown_to_nobody() {
 }
 
 #[test]
+fn a_password_that_could_be_taken_for_a_path_is_refused_and_not_shown() {
+    for url in [
+        "https://me:hid/den@dmz.invalid",
+        "http://me/hidden@dmz.invalid/p",
+        "me:hid/den@dmz.invalid",
+        "https://me:hid\\den@dmz.invalid",
+        "https://me:hid/d?en@dmz.invalid",
+    ] {
+        let mut texts = vec![format!("upstream = ['{url}']"), format!("[server]\nurl = '{url}'")];
+        texts.extend(url.contains("://").then(|| format!("[[registry]]\ngit = '{url}/R.git'")));
+        for text in texts {
+            let error = Config::new(Settings::default(), file(&text).unwrap()).unwrap_err().to_string();
+            assert!(
+                error.contains("dmz.invalid") && error.contains("%2F") && !error.contains("den"),
+                "{text}: {error}"
+            );
+        }
+    }
+    for git in ["/srv/a@b/R.git", "file:///srv/a@b/R.git", "git@h:a/R.git", "ssh://git@h/R.git", "https://u:p%2Fq@h/R"]
+    {
+        let text = format!("[[registry]]\ngit = '{git}'");
+        assert!(Config::new(Settings::default(), file(&text).unwrap()).is_ok(), "{git}");
+    }
+}
+
+#[test]
 fn upstreams_are_addresses_or_tables() {
     let text = "upstream = ['pkg.example.org']";
     let config = Config::new(Settings::default(), file(text).unwrap()).unwrap();

@@ -5,6 +5,7 @@
 //! and without any network, and so that nobody else is ever asked for it. Work with git blocks and
 //! may take long; it goes on when whoever asked has left, and the next request finds what it brought.
 
+use super::http_client::is_loopback;
 use super::{Answer, Claim, Fault, Rank, Resume, Source, Wanted};
 use crate::config;
 use crate::git::{BareClone, Bounds, Clones, GitError, Refs, Release, Trust, relative_url};
@@ -60,11 +61,19 @@ impl GitRegistry {
     /// there is one; asks nobody.
     pub fn new(registry: &config::GitRegistry, clones: &Path, bounds: Bounds) -> Result<Self, GitError> {
         let clones = Clones::new(clones.to_owned(), bounds);
+        let mut url = &registry.url;
+        if *url != registry.name && url.starts_with("http://") && !is_loopback(url) {
+            tracing::warn!(
+                registry = registry.name,
+                "its user and password are not sent: the way there is not https, so anybody on it could read them"
+            );
+            url = &registry.name;
+        }
         let inner = Inner {
-            clone: clones.open(&registry.url, Trust::Configured)?,
+            clone: clones.open(url, Trust::Configured)?,
             clones,
             name: registry.name.clone(),
-            url: registry.url.clone(),
+            url: url.clone(),
             branch: registry.branch.clone(),
             known: RwLock::default(),
             jobs: Arc::new(Semaphore::new(JOBS)),

@@ -53,7 +53,7 @@ fn build(upstream: &Upstream, credentials: &Credentials) -> Result<reqwest::Clie
     }
     match &upstream.proxy {
         // No variable of the environment means a proxy for this host itself.
-        Proxy::Environment if !is_loopback(upstream) => {}
+        Proxy::Environment if !is_loopback(upstream.url.expose()) => {}
         Proxy::Environment | Proxy::Direct => builder = builder.no_proxy(),
         Proxy::Url(url) => builder = builder.proxy(reqwest::Proxy::all(url.expose()).map_err(|e| failed(&e))?),
     }
@@ -69,15 +69,16 @@ fn headers() -> HeaderMap {
     headers
 }
 
-/// Whether a token may go there: over https, or to this host itself without a proxy between. So
-/// does Pkg (`get_auth_header`, protocol.md 1).
+/// Whether a secret may go there: over https, or to this host itself without a proxy between. So
+/// does Pkg with its tokens (`get_auth_header`, protocol.md 1).
 pub(super) fn is_private(upstream: &Upstream) -> bool {
     let direct = !matches!(upstream.proxy, Proxy::Url(_));
-    upstream.url.expose().starts_with("https://") || (direct && is_loopback(upstream))
+    upstream.url.expose().starts_with("https://") || (direct && is_loopback(upstream.url.expose()))
 }
 
-fn is_loopback(upstream: &Upstream) -> bool {
-    let Ok(url) = reqwest::Url::parse(upstream.url.expose()) else { return false };
+/// Whether an address leads to this host itself.
+pub(super) fn is_loopback(url: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(url) else { return false };
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

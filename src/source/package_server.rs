@@ -57,8 +57,16 @@ impl PackageServer {
             );
             token = None;
         }
+        let mut url = upstream.url.clone();
+        if url.expose() != upstream.name && !is_private(upstream) {
+            tracing::warn!(
+                source = upstream.name,
+                "its user and password are not sent: the way there is not https, so anybody on it could read them"
+            );
+            url = Secret::new(upstream.name.clone());
+        }
         Ok(Self {
-            url: upstream.url.clone(),
+            url,
             name: upstream.name.clone(),
             is_public: upstream.public,
             client,
