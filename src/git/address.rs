@@ -26,27 +26,30 @@ pub(super) struct Address {
 }
 
 /// A user and a password that stand in an address: `git` hands addresses on to programs that it
-/// starts, where a list of processes shows them, so these two go another way.
+/// starts, where a list of processes shows them, so these two go another way. A user alone does too: many
+/// servers take a token for one.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Login {
     /// Scheme, host and port that they are for.
     pub(super) place: String,
     pub(super) user: OsString,
-    pub(super) password: OsString,
+    /// May be empty, which is not the same as none: git then asks the helpers that it knows for it.
+    pub(super) password: Option<OsString>,
 }
 
 impl Login {
-    /// Of an http address; `None` if it has no password.
+    /// Of an http address; `None` if there is nobody in it.
     fn of(scheme: &str, rest: &str) -> Option<Self> {
         let (both, host) = authority(rest).rsplit_once('@')?;
-        let (user, password) = both.split_once(':').filter(|(_, password)| !password.is_empty())?;
+        let (user, password) = both.split_once(':').map_or((both, None), |(user, password)| (user, Some(password)));
         let decoded = |text: &str| OsString::from_vec(percent_decoded(text));
-        Some(Self { place: format!("{scheme}://{host}"), user: decoded(user), password: decoded(password) })
+        Some(Self { place: format!("{scheme}://{host}"), user: decoded(user), password: password.map(decoded) })
     }
 
     /// Whether no line could carry it.
     fn is_odd(&self) -> bool {
-        [&self.user, &self.password].iter().any(|it| it.as_encoded_bytes().iter().any(u8::is_ascii_control))
+        let mut both = [&self.user].into_iter().chain(&self.password);
+        both.any(|it| it.as_encoded_bytes().iter().any(u8::is_ascii_control))
     }
 }
 
@@ -128,8 +131,7 @@ impl Address {
         Ok(Self { shown: without_credentials(&url), url, login })
     }
 
-    /// As `git` may be told: without a password, which is in [`Address::login`], but with a user who
-    /// has none.
+    /// As `git` may be told: without what is in [`Address::login`].
     pub(super) fn url(&self) -> &str {
         if self.login.is_some() { &self.shown } else { &self.url }
     }
@@ -335,10 +337,20 @@ mod tests {
         assert_eq!(address.url(), "https://h:8443/a@b");
         let login = address.login().unwrap();
         assert_eq!(
-            (&*login.place, login.user.to_str(), login.password.to_str()),
+            (&*login.place, login.user.to_str(), login.password.as_ref().and_then(|it| it.to_str())),
             ("https://h:8443", Some("us@er"), Some("word%"))
         );
-        for url in ["https://user@h/x", "https://user:@h/x", "ssh://git@h/x", "https://h/a:b@c"] {
+        for (url, password) in [("https://tok%65n@h/x", None), ("https://token:@h/x", Some(OsString::new()))] {
+            let address = Address::parse(url, Trust::Named).unwrap();
+            assert_eq!(
+                (address.url(), address.shown()),
+                ("https://h/x", "https://h/x"),
+                "a token may stand for a user"
+            );
+            let login = address.login().unwrap();
+            assert_eq!((login.user.to_str(), &login.password), (Some("token"), &password), "{url}");
+        }
+        for url in ["ssh://git@h/x", "https://h/a:b@c"] {
             let address = Address::parse(url, Trust::Named).unwrap();
             assert!(address.login().is_none() && address.url() == url, "{url}");
         }

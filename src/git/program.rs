@@ -150,7 +150,9 @@ impl Program {
         forget_unwanted(command);
         let slow = self.bounds.silence.as_secs().max(1).to_string();
         let folder = folder.to_string_lossy();
-        let helper = address.login().map(|login| format!("credential.{}.helper", login.place));
+        let credential = |key: &str| address.login().map(|login| format!("credential.{}.{key}", login.place));
+        let (helper, username) = (credential("helper"), credential("username"));
+        let user = address.login().map(|login| login.user.to_string_lossy());
         let mut settings = vec![
             ("remote.origin.url", address.url()),
             // It is ours by its place, whoever owns it in this container.
@@ -164,10 +166,14 @@ impl Program {
             ("http.lowSpeedLimit", "1"),
             ("http.lowSpeedTime", &slow),
         ];
-        if let (Some(login), Some(helper)) = (address.login(), &helper) {
-            // An empty one first: no other helper is asked, nor told to keep it.
-            settings.extend([(helper.as_str(), ""), (helper.as_str(), HELPER)]);
-            command.env("AIRLOCK_GIT_USER", &login.user).env("AIRLOCK_GIT_PASSWORD", &login.password);
+        if let (Some(login), Some(helper), Some(username), Some(user)) = (address.login(), &helper, &username, &user) {
+            if let Some(password) = &login.password {
+                // An empty one first: no other helper is asked, nor told to keep it.
+                settings.extend([(helper.as_str(), ""), (helper.as_str(), HELPER)]);
+                command.env("AIRLOCK_GIT_USER", &login.user).env("AIRLOCK_GIT_PASSWORD", password);
+            } else {
+                settings.push((username, user));
+            }
         }
         let first = self.environment.configured;
         for (index, (key, value)) in settings.iter().enumerate() {
