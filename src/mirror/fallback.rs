@@ -50,7 +50,12 @@ impl Mirror {
         for origins in origins.map_err(Failed::Here)?.one_by_one() {
             let address = origins.address().unwrap_or_default();
             match self
-                .attempt(flight, source.as_ref(), &Wanted { resource, origins, request: patience.request }, patience)
+                .attempt(
+                    flight,
+                    source.as_ref(),
+                    &Wanted { origins, request: patience.request, ..Wanted::new(resource) },
+                    patience,
+                )
                 .await
             {
                 Ok(landed) => {

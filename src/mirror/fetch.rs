@@ -21,6 +21,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
+/// How long a source whose places are all taken keeps the next one from being asked.
+const PLACE_WAIT: Duration = Duration::from_millis(500);
 /// How often another process's fetch of the same resource is looked at.
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
@@ -181,12 +183,20 @@ impl Mirror {
         let sources: Vec<_> = sources.iter().filter(asked).copied().collect();
         for round in 1.. {
             let mut faults = skipped.clone();
-            for &source in &sources {
-                match self.ask_source(flight, source, patience).await {
-                    Ok(landed) => return Ok(Ok(landed)),
-                    Err(Failed::Here(refusal)) => return Err(refusal),
-                    Err(Failed::Source(fault)) if flight.is_committed() => return Err(Refusal::from_faults(&[fault])),
-                    Err(Failed::Source(fault)) => faults.push(fault),
+            // Those whose places are all taken are asked after the others, until they have one.
+            let mut waiting = sources.clone();
+            while !waiting.is_empty() {
+                let place_wait = (waiting.len() > 1).then_some(PLACE_WAIT);
+                for source in std::mem::take(&mut waiting) {
+                    match self.ask_source(flight, source, patience, place_wait).await {
+                        Ok(landed) => return Ok(Ok(landed)),
+                        Err(Failed::Here(refusal)) => return Err(refusal),
+                        Err(Failed::Source(fault)) if flight.is_committed() => {
+                            return Err(Refusal::from_faults(&[fault]));
+                        }
+                        Err(Failed::Source(Fault::Busy(_))) => waiting.push(source),
+                        Err(Failed::Source(fault)) => faults.push(fault),
+                    }
                 }
             }
             let insists = patience.insists && !self.memory.is_cut_off();
@@ -203,7 +213,13 @@ impl Mirror {
         Err(Refusal::Closing)
     }
 
-    async fn ask_source(self: &Arc<Self>, flight: &Flight, index: usize, patience: Patience) -> Result<Landed, Failed> {
+    async fn ask_source(
+        self: &Arc<Self>,
+        flight: &Flight,
+        index: usize,
+        patience: Patience,
+        place_wait: Option<Duration>,
+    ) -> Result<Landed, Failed> {
         let Some(source) = self.sources.get(index) else { return Err(Fault::NotFound.into()) };
         if source.rank() == Rank::Fallback {
             return self.ask_fallback(flight, index, patience).await;
@@ -213,11 +229,11 @@ impl Mirror {
             return Err(Fault::Connect("this upstream was out of reach a moment ago".to_owned()).into());
         }
         let _probe = (admission == Admission::Probe).then(|| Probe(self, index));
-        let wanted = Wanted { request: patience.request, ..Wanted::new(flight.resource) };
+        let wanted = Wanted { request: patience.request, place_wait, ..Wanted::new(flight.resource) };
         let result = self.attempt(flight, source.as_ref(), &wanted, patience).await;
         match &result {
             Ok(_) => self.memory.succeeded(index, &flight.resource),
-            Err(Failed::Here(_)) => {}
+            Err(Failed::Here(_) | Failed::Source(Fault::Busy(_))) => {}
             Err(Failed::Source(fault)) => {
                 tracing::info!(resource = %flight.resource, source = source.name(), "{fault}");
                 self.memory.failed(index, &flight.resource, fault);

@@ -68,7 +68,7 @@ impl Mirror {
         // Staged while the source is thinking: what comes then does not wait for it.
         let (answer, staged) = futures_util::future::join(answer, blocking(move || store.stage())).await;
         // Running out of our own time, spent on the sources before, says nothing about this one.
-        let answer = answer.ok_or_else(|| Failed::Here(Refusal::Slow(too_late(patience).to_string())))??;
+        let answer = answer.ok_or_else(|| too_late(patience))??;
         let staged = staged??;
         fault::point("flight.staged");
         let landed = match gather(answer).await {
@@ -163,6 +163,7 @@ impl Mirror {
             }
             let resume = Resume { at: written, etag: etag.clone() };
             let asked = source.fetch(wanted, Some(&resume));
+            // It may have waited for a place, which says nothing about this source either.
             let resumed = within(patience.deadline(Instant::now()), asked).await.ok_or_else(|| too_late(patience))?;
             answer = match resumed {
                 Ok(answer) if (answer.start, answer.length, &answer.etag) == (written, length, &etag) => answer,
@@ -291,6 +292,6 @@ fn tree_fault(error: &TreeError) -> Failed {
     }
 }
 
-fn too_late(patience: Patience) -> Fault {
-    Fault::Stalled(patience.silence.unwrap_or_default())
+fn too_late(patience: Patience) -> Failed {
+    Failed::Here(Refusal::Slow(Fault::Stalled(patience.silence.unwrap_or_default()).to_string()))
 }

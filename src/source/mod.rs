@@ -111,6 +111,9 @@ pub struct Wanted {
     pub resource: Resource,
     /// Where it comes from in the first place; empty unless a [`Rank::Fallback`] is asked.
     pub origins: Origins,
+    /// Longest wait for a place among the requests that a source may be sent at one time, then it is
+    /// [`Fault::Busy`]; `None` for as long as it takes. What goes on waits for as long as it takes.
+    pub place_wait: Option<Duration>,
     /// The request that asked for it, for a source that keeps a log.
     pub request: Option<RequestId>,
 }
@@ -118,7 +121,7 @@ pub struct Wanted {
 impl Wanted {
     /// A resource of which nothing else is known.
     pub fn new(resource: Resource) -> Self {
-        Self { resource, origins: Origins::default(), request: None }
+        Self { resource, origins: Origins::default(), request: None, place_wait: None }
     }
 }
 

@@ -78,10 +78,15 @@ impl PackageServer {
     }
 
     /// Waits for a place among the requests at one time. That it is not had is no fault of the
-    /// server's, so whoever waits must bound it.
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        let (places, _) = self.places.as_ref()?;
-        Arc::clone(places).acquire_owned().await.ok()
+    /// server's; without a bound whoever waits must have one.
+    async fn place(&self, bound: Option<Duration>) -> Result<Option<OwnedSemaphorePermit>, Fault> {
+        let Some((places, count)) = &self.places else { return Ok(None) };
+        let place = Arc::clone(places).acquire_owned();
+        let place = match bound {
+            Some(bound) => tokio::time::timeout(bound, place).await.map_err(|_| Fault::Busy(*count))?,
+            None => place.await,
+        };
+        Ok(place.ok())
     }
 
     async fn get(&self, path: &str, mut headers: HeaderMap) -> Result<Response, Fault> {
@@ -129,7 +134,7 @@ impl PackageServer {
     }
 
     async fn get_resource(&self, wanted: &Wanted, resume: Option<&Resume>) -> Result<Answer, Fault> {
-        let place = self.place().await;
+        let place = self.place(wanted.place_wait.filter(|_| resume.is_none())).await?;
         let mut headers = resume.map(range_headers).unwrap_or_default();
         // A client may have chosen it, and what clients say is nothing for a public server.
         if let Some(id) = wanted.request.filter(|_| !self.is_public) {
@@ -211,9 +216,7 @@ impl Source for PackageServer {
         // from being asked.
         let bound = self.first_byte_timeout.saturating_add(self.idle_timeout);
         async move {
-            let Ok(_place) = tokio::time::timeout(bound, self.place()).await else {
-                return Err(Fault::Busy(self.places.as_ref().map_or(0, |(_, places)| *places)));
-            };
+            let _place = self.place(Some(bound)).await?;
             let listing = tokio::time::timeout(bound, self.get_listing(flavor)).await;
             listing.unwrap_or(Err(Fault::Stalled(bound)))
         }
