@@ -143,6 +143,22 @@ impl BareClone {
         self.reference_tree(&reference)?.ok_or_else(none)
     }
 
+    /// Remembers that all files of a branch are here as it is now, whose tree this is.
+    pub fn note_complete(&self, branch: Option<&str>, tree: TreeHash) -> Result<(), GitError> {
+        let reference = complete_reference(branch);
+        if self.reference_tree(&reference)? == Some(tree) {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        self.git(&["update-ref", &reference, &tree.to_string()]).map(drop)
+    }
+
+    /// The tree that a branch had when all files of it were here last.
+    pub fn complete_tree(&self, branch: Option<&str>) -> Result<TreeHash, GitError> {
+        let none = || GitError::NoBranch { address: self.shown().to_owned(), branch: branch.map(str::to_owned) };
+        self.reference_tree(&complete_reference(branch))?.ok_or_else(none)
+    }
+
     /// The tree of a tag as it was fetched last, or that of a folder in it.
     pub fn tag_tree(&self, tag: &str, subdir: Option<&str>) -> Result<Option<TreeHash>, GitError> {
         let Some(tree) = self.reference_tree(&format!("refs/tags/{tag}"))? else { return Ok(None) };
@@ -223,4 +239,9 @@ impl BareClone {
         self.sweep();
         Ok(lock)
     }
+}
+
+/// Below no reference that a fetch or a prune touches.
+fn complete_reference(branch: Option<&str>) -> String {
+    branch.map_or("refs/airlock/complete/head".to_owned(), |branch| format!("refs/airlock/complete/branches/{branch}"))
 }

@@ -79,9 +79,9 @@ impl GitRegistry {
             jobs: Arc::new(Semaphore::new(JOBS)),
         };
         if inner.clone.folder().exists()
-            && let Err(error) = inner.look()
+            && let Err(error) = inner.look().or_else(|_| inner.look_back())
         {
-            tracing::warn!(registry = inner.name, "its clone cannot be read, and is made again: {error}");
+            tracing::warn!(registry = inner.name, "its clone cannot be read before its repository is asked: {error}");
         }
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -184,14 +184,24 @@ impl Inner {
     fn poll(&self) -> Result<Arc<Known>, Fault> {
         let brought = self.clone.fetch(Refs::Heads).and_then(|()| {
             let tree = self.clone.head_tree(self.branch.as_deref())?;
-            self.clone.complete(tree)
+            self.clone.complete(tree)?;
+            self.clone.note_complete(self.branch.as_deref(), tree)
         });
         brought.and_then(|()| self.look()).map_err(|error| own_fault(&error))?
     }
 
     /// Reads the branch as it was fetched last. Asks nobody.
     fn look(&self) -> Result<Result<Arc<Known>, Fault>, GitError> {
-        let tree = self.clone.head_tree(self.branch.as_deref())?;
+        self.look_at(self.clone.head_tree(self.branch.as_deref())?)
+    }
+
+    /// Reads the branch as it was when all files of it were here last: whoever fetched it since was killed before
+    /// its files came. Asks nobody.
+    fn look_back(&self) -> Result<Result<Arc<Known>, Fault>, GitError> {
+        self.look_at(self.clone.complete_tree(self.branch.as_deref())?)
+    }
+
+    fn look_at(&self, tree: TreeHash) -> Result<Result<Arc<Known>, Fault>, GitError> {
         if let Some(known) = self.known().filter(|known| known.tree == tree) {
             return Ok(Ok(known));
         }
@@ -214,9 +224,15 @@ impl Inner {
 
     /// The registry at a tree that its repository had once.
     fn registry(&self, known: &Known, uuid: Uuid, tree: TreeHash) -> Result<Packed, Fault> {
-        let is_it = || self.clone.has_tree(tree) && matches!(self.registry_toml(tree), Ok(Ok(it)) if it.uuid == uuid);
-        if tree != known.tree && !is_it() {
-            return Err(Fault::NotFound);
+        if tree != known.tree {
+            if !self.clone.has_tree(tree) {
+                return Err(Fault::NotFound);
+            }
+            // A poll brings the files of the tree that is the newest then, and of no other.
+            let registry = self.clone.complete(tree).and_then(|()| self.registry_toml(tree));
+            if !registry.map_err(|error| own_fault(&error))?.is_ok_and(|it| it.uuid == uuid) {
+                return Err(Fault::NotFound);
+            }
         }
         self.pack(&self.clone, tree, None).map_err(|error| own_fault(&error))
     }
