@@ -70,10 +70,12 @@ impl Health {
         self.cooled_until.is_some_and(|until| until > Instant::now())
     }
 
-    /// In one word or two.
-    pub const fn state(&self) -> &'static str {
+    /// In one word or two: left alone, it failed when it was last asked for something, all is well, or nothing was
+    /// asked of it yet.
+    pub fn state(&self) -> &'static str {
         match (self.cooled_until, self.asked) {
             (Some(_), _) => "cooling down",
+            (None, true) if self.failed_last() => "failing",
             (None, true) => "up",
             (None, false) => "never asked",
         }

@@ -157,6 +157,9 @@ impl Scrape {
         let help = "1 while a source that could not be reached is left alone";
         let cooling = all().map(|(name, health)| (name, u64::from(health.is_cooling())));
         out.each(Gauge, "airlock_source_cooling", help, "source", cooling)?;
+        let help = "1 if the source could be reached and failed when it was last asked for something";
+        let failing = all().map(|(name, health)| (name, u64::from(health.state() == "failing")));
+        out.each(Gauge, "airlock_source_failing", help, "source", failing)?;
         let help = "Times in a row that a source could not be reached";
         let failures = all().map(|(name, health)| (name, health.unreachable.into()));
         out.each(Gauge, "airlock_source_failures", help, "source", failures)?;

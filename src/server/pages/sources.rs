@@ -60,7 +60,7 @@ fn row(source: &dyn Source, health: &Health) -> SourceRow {
     let (state, colour, means) = match (health.state(), until) {
         ("cooling down", Some(_)) => ("out of reach", "bad", "left alone until"),
         ("cooling down", None) => ("out of reach", "bad", "the next request finds out whether it is back"),
-        ("up", _) if health.failed_last() => ("failing", "wait", "it answers, and failed when it was last asked"),
+        ("failing", _) => ("failing", "wait", "it answers, and failed when it was last asked"),
         ("up", _) => ("up", "good", "it is asked for what is not here"),
         (other, _) => (other, "wait", "nothing was needed from it since the start"),
     };

@@ -29,13 +29,14 @@ async fn every_source_is_listed_with_how_it_is() {
     scene.upstream.fail(&all[1].to_string(), Fault::Status(404, None));
     assert_eq!(airlock.get(&all[1].to_string()).await.status(), 502, "the other is dead");
     let after = sources(&airlock).await;
-    assert_eq!((&after[0]["state"], &after[0]["last_error"]), (&"up".into(), &"answered 500".into()));
+    assert_eq!((&after[0]["state"], &after[0]["last_error"]), (&"failing".into(), &"answered 500".into()));
     assert!(after[0]["last_success"].is_string() && after[0]["last_error_time"].is_string(), "{after:?}");
     assert_eq!(after[0]["cooling_down_until"], Value::Null);
 
     for _ in 0..5 {
         airlock.mirror.refresh_registries(Patience::prewarm(1)).await;
     }
+    assert_eq!(sources(&airlock).await[0]["state"], "up", "it gave what it was asked for since");
     let dead = &sources(&airlock).await[1];
     assert_eq!((&dead["state"], &dead["last_success"]), (&"cooling down".into(), &Value::Null));
     assert!(dead["cooling_down_until"].is_string() && dead["last_error"].is_string(), "{dead}");
