@@ -3,7 +3,7 @@
 use super::address::Address;
 use super::error::MovedTag;
 use super::lock::Lock;
-use super::make::HEAD;
+use super::make::{HEAD, packs};
 use super::objects::Objects;
 use super::program::{Call, Program};
 use super::{GitError, pack};
@@ -128,8 +128,10 @@ impl BareClone {
     /// After [`GitError::Broken`] the clone is made again by the next [`BareClone::ensure_tree`].
     pub fn pack(&self, tree: TreeHash, out: impl Write, level: u32) -> Result<Hashes, GitError> {
         self.complete(tree)?;
+        let before = packs(&self.folder).ok();
         let packed = pack::pack(&self.objects()?, tree, out, level, self.program.bounds());
-        if matches!(packed, Err(GitError::Broken { .. })) {
+        // Packs that are gone meanwhile were put together: who tries again finds all of it.
+        if matches!(packed, Err(GitError::Broken { .. })) && packs(&self.folder).ok() == before {
             self.note_damage();
         }
         packed

@@ -17,6 +17,8 @@ const DAMAGED: &str = "airlock-damaged";
 /// What a git that was killed left behind is older than this; one that outlived its airlock may still be
 /// at work.
 const LEFT_BEHIND: Duration = Duration::from_hours(1);
+/// Packs of a clone above which they are put together: each fetch leaves one, and git looks into all of them.
+const MOST_PACKS: usize = 50;
 /// The branch that the repository points to.
 pub(super) const HEAD: &str = "refs/airlock/head";
 
@@ -31,7 +33,20 @@ impl BareClone {
         }
         match self.fetch_into(self.folder(), refs) {
             Err(GitError::Broken { .. }) => self.make(refs, self.is_full()),
-            fetched => fetched,
+            fetched => fetched.inspect(|()| self.put_packs_together()),
+        }
+    }
+
+    /// Makes one of many packs. Nothing is lost, also of what no branch leads to any more (`-k`), and git removes
+    /// the old ones when the new one is on disk.
+    fn put_packs_together(&self) {
+        if !packs(self.folder()).is_ok_and(|packs| packs.len() > MOST_PACKS) {
+            return;
+        }
+        // No search for a better form: that takes long, and git is silent over it.
+        let repack = ["-c", "repack.writeBitmaps=false", "repack", "-a", "-d", "-k", "-n", "-q", "--window=0"];
+        if let Err(error) = self.git_at(self.folder(), &repack, Vec::new()) {
+            tracing::warn!(repository = self.shown(), "its packs cannot be put together: {error}");
         }
     }
 
@@ -175,7 +190,8 @@ impl BareClone {
     pub(super) fn sweep(&self) {
         let folder = self.folder();
         for entry in fs::read_dir(folder.join("objects/pack")).into_iter().flatten().flatten() {
-            let is_its = entry.file_name().to_str().is_some_and(|name| name.starts_with("tmp_"));
+            let is_its =
+                entry.file_name().to_str().is_some_and(|name| name.starts_with("tmp_") || name.starts_with(".tmp-"));
             let modified = entry.metadata().and_then(|metadata| metadata.modified());
             let is_old = modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LEFT_BEHIND));
             if is_its && is_old && fs::remove_file(entry.path()).is_ok() {
@@ -200,14 +216,17 @@ impl BareClone {
 }
 
 /// The indexes of all packs.
-fn packs(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn packs(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder.join("objects/pack"))? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "idx") {
+        // What begins with a dot is in progress.
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !is_hidden && path.extension().is_some_and(|extension| extension == "idx") {
             found.push(path);
         }
     }
+    found.sort();
     Ok(found)
 }
 

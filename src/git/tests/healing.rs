@@ -138,3 +138,43 @@ fn what_was_fetched_stays_when_the_repository_is_gone() {
     assert!(matches!(clone.fetch(super::Refs::Heads), Err(GitError::NoRepository { .. })));
     packed(&clone, tree);
 }
+
+#[test]
+fn many_packs_are_put_together_and_nothing_is_lost() {
+    for filter in ["true", "false"] {
+        let scene = Scene::new();
+        scene.git(&["config", "uploadpack.allowFilter", filter]);
+        scene.write("a", "pushed over");
+        let over = scene.commit();
+        scene.clone().ensure_tree(over, None).unwrap();
+        packed(&scene.clone(), over);
+        scene.git(&["checkout", "--quiet", "--orphan", "new"]);
+        scene.git(&["branch", "-D", "main"]);
+        scene.git(&["branch", "-m", "main"]);
+        let mut most = 0;
+        let mut tree = over;
+        for round in 0..60 {
+            scene.write("a", &round.to_string());
+            tree = scene.commit();
+            scene.clone().fetch(crate::git::Refs::Heads).unwrap();
+            packed(&scene.clone(), tree);
+            most = most.max(packs(&scene.clone()).len());
+        }
+        assert!((20..60).contains(&most) && packs(&scene.clone()).len() < 55, "{filter}: {most}");
+        for tree in [over, tree] {
+            packed(&scene.clone(), tree);
+        }
+        assert_eq!(super::blobs(&scene.clone()), 61, "{filter}");
+        // As a git that was killed over it would leave it.
+        let folder = scene.clone().folder().join("objects/pack");
+        let left = folder.join(".tmp-77-pack-0000000000000000000000000000000000000000.idx");
+        fs::write(&left, "half an index").unwrap();
+        scene.clone().fetch(crate::git::Refs::Heads).unwrap();
+        packed(&scene.clone(), over);
+        assert!(left.exists(), "it may be at work");
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_hours(2);
+        fs::File::options().write(true).open(&left).unwrap().set_modified(long_ago).unwrap();
+        scene.clone().fetch(crate::git::Refs::Heads).unwrap();
+        assert!(!left.exists());
+    }
+}
