@@ -22,6 +22,7 @@ impl Config {
             upstreams,
             registries,
             fallback,
+            git,
             offline,
             log,
             log_level,
@@ -57,6 +58,7 @@ impl Config {
         changes.hidden("registry", names(&old.registries) == names(registries) && old.registries != *registries);
         changes.shown("fallback.git", &old.fallback.git, &fallback.git);
         changes.shown("fallback.download", &old.fallback.download, &fallback.download);
+        changes.shown("git", &old.git, git);
         changes.shown("log-level", &old.log_level, log_level);
         changes.shown("prewarm.platform", &old.prewarm.platforms, &prewarm.platforms);
         changes.shown("server.header-timeout", &old.server.header_timeout, &server.header_timeout);
@@ -213,6 +215,7 @@ mod tests {
             let (table, key) = list.rsplit_once('.').unwrap();
             assert_eq!(changes("", &format!("[{table}]\n{key} = ['Example']\n")), [format!("{list}: changed")]);
         }
+        assert_eq!(changes("", "[git]\nwhole = '2h'\n").len(), 1);
         assert_eq!(changes("", "[policy]\nmin-age = '7d'\n"), ["policy.min-age: unset is now 604800s"]);
     }
 }

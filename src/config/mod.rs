@@ -9,6 +9,7 @@ mod audit;
 mod changes;
 mod disk;
 mod environment;
+mod git;
 mod network;
 mod policy;
 mod scrub;
@@ -21,6 +22,7 @@ pub use access::{Access, AccessSettings, TokenNeed};
 pub use audit::{Audit, AuditSettings};
 pub use disk::{Disk, DiskSettings};
 pub use environment::GitEnvironment;
+pub use git::{Git, GitSettings};
 pub use network::Network;
 pub use policy::{About, List, Lists, Policy, Rule, RuleError};
 pub use scrub::{Scrub, ScrubSettings};
@@ -57,6 +59,8 @@ pub struct Config {
     pub registries: Vec<GitRegistry>,
     /// What is tried last.
     pub fallback: Fallback,
+    /// What one repository may cost.
+    pub git: Git,
     /// Whether offline by decision.
     pub offline: bool,
     /// How to log.
@@ -220,15 +224,15 @@ pub enum ConfigError {
     /// A registry that is no repository.
     #[error("{0:?} is not the address of a git repository")]
     Registry(String),
-    /// Two registries that are one.
-    #[error("[[registry]] {0} is there twice")]
-    RegistryTwice(String),
-    /// A rule of the policy that makes no sense.
     /// A user or a password that is not told from a path. Only what follows it is shown.
     #[error(
         "the address that ends in {0:?} has an @ behind a /: in a user or a password write / as %2F, in a path @ as %40"
     )]
     Credentials(String),
+    /// Two registries that are one.
+    #[error("[[registry]] {0} is there twice")]
+    RegistryTwice(String),
+    /// A rule of the policy that makes no sense.
     #[error("{key}: {rule:?}: {problem}")]
     Rule {
         /// The key that it stands under.
@@ -269,6 +273,7 @@ impl Config {
             upstreams: if offline { Vec::new() } else { upstreams },
             registries: if offline { Vec::new() } else { registries },
             fallback: Fallback::new(&flags.fallback, &file.fallback),
+            git: Git::new(&file.git)?,
             offline,
             log: flags.log.or(file.log).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level),

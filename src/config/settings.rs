@@ -28,6 +28,8 @@ pub struct Settings {
     pub registry: Option<Vec<RegistrySettings>>,
     /// `[fallback]`
     pub fallback: FallbackSettings,
+    /// `[git]`
+    pub git: super::GitSettings,
     /// Ask no upstream, ever.
     pub offline: Option<bool>,
     /// How to log.

@@ -33,6 +33,7 @@ pub use bundle::{BundleError, References, references, trees_in};
 pub use clone::{BareClone, Refs, Release};
 pub use error::{GitError, MovedTag};
 
+use crate::config::{Config, Git};
 use crate::tree::Limits;
 use address::Address;
 pub use address::{Trust, relative_url};
@@ -58,9 +59,20 @@ pub struct Bounds {
     pub tree: Limits,
 }
 
+impl Bounds {
+    /// As somebody configured them.
+    pub fn new(config: &Config) -> Self {
+        Self::of(config.git, Limits::from(&config.limits))
+    }
+
+    fn of(Git { silence, whole, file }: Git, tree: Limits) -> Self {
+        Self { silence, whole, file, tree }
+    }
+}
+
 impl Default for Bounds {
     fn default() -> Self {
-        Self { silence: Duration::from_mins(1), whole: Duration::from_hours(1), file: 1 << 30, tree: Limits::default() }
+        Self::of(Git::default(), Limits::default())
     }
 }
 

@@ -60,6 +60,7 @@ pub use view::Served;
 pub use wishes::{PackagesByName, WishState, WishStatus, near_names};
 
 use crate::config::Config;
+use crate::git::Bounds;
 use crate::policy::{Act, Policy};
 use crate::protocol::{RequestId, Resource};
 use crate::source::{Rank, Source};
@@ -91,6 +92,7 @@ pub struct Mirror {
     store: Arc<Store>,
     sources: Vec<Arc<dyn Source>>,
     bounds: crate::config::Mirror,
+    git: Bounds,
     limits: Limits,
     memory: memory::Memory,
     flights: Arc<flights::Flights>,
@@ -207,6 +209,7 @@ impl Mirror {
             misses: Arc::default(),
             limits: limits(&config.limits),
             bounds: config.mirror.clone(),
+            git: Bounds::new(config),
             flights: Arc::default(),
             fetches: Arc::new(Semaphore::new(FETCHES)),
             verifications: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
@@ -233,6 +236,11 @@ impl Mirror {
     /// The cache directory.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// What one git repository may cost.
+    pub fn git_bounds(&self) -> &Bounds {
+        &self.git
     }
 
     /// What was done since the start.

@@ -3,7 +3,7 @@
 
 use super::{Event, Outcome, Progress, RepositoryReport, Request};
 use crate::closure::{Plan, RepositoryState, WantedRepository, one_line, remember_repository, verify_repository};
-use crate::git::{BareClone, Bounds, Clones, GitError, Refs, Trust, references};
+use crate::git::{BareClone, Clones, GitError, Refs, Trust, references};
 use crate::mirror::{Mirror, Refusal, blocking};
 use crate::policy::Verdict;
 use crate::protocol::{Resource, TreeHash};
@@ -27,7 +27,7 @@ pub(super) async fn mirror(
     request: &Request,
     progress: &dyn Progress,
 ) -> Vec<RepositoryReport> {
-    let clones = Clones::new(mirror.store().root().join(crate::git::FOLDER), Bounds::default());
+    let clones = Clones::new(mirror.store().root().join(crate::git::FOLDER), mirror.git_bounds().clone());
     let mut reports = Vec::new();
     let all = stream::iter(plan.repositories.values().cloned()).map(|wanted| {
         progress.event(&Event::Repository { url: &wanted.url });

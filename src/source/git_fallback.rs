@@ -10,7 +10,6 @@ use super::{Answer, Fault, Rank, Repository, Resume, Source, Wanted};
 use crate::config::Config;
 use crate::git::{BareClone, Bounds, Clones, GitError, Release, Trust};
 use crate::protocol::{Flavor, Kind, Listing, TreeHash};
-use crate::tree::Limits;
 use futures_util::future::{BoxFuture, FutureExt};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -30,8 +29,7 @@ pub struct GitFallback {
 impl GitFallback {
     /// With its clones in the cache directory.
     pub fn new(config: &Config) -> Self {
-        let bounds = Bounds { tree: Limits::from(&config.limits), ..Bounds::default() };
-        let clones = Clones::new(config.cache.join(crate::git::FOLDER), bounds);
+        let clones = Clones::new(config.cache.join(crate::git::FOLDER), Bounds::new(config));
         Self { clones, places: Arc::new(Semaphore::new(REPOSITORIES)) }
     }
 

@@ -20,7 +20,6 @@ pub use package_server::PackageServer;
 use crate::config::{Config, When, without_credentials};
 use crate::git::{self, Bounds, GitError};
 use crate::protocol::{Flavor, Kind, Listing, RequestId, Resource, Uuid};
-use crate::tree::Limits;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
@@ -69,8 +68,7 @@ pub fn all(config: &Config) -> Result<Vec<Arc<dyn Source>>, SourceError> {
 fn private_registries(config: &Config) -> Result<Vec<Arc<dyn Source>>, SourceError> {
     let mut registries: Vec<GitRegistry> = Vec::new();
     for registry in &config.registries {
-        let bounds = Bounds { tree: Limits::from(&config.limits), ..Bounds::default() };
-        let registry = GitRegistry::new(registry, &config.cache.join(git::FOLDER), bounds);
+        let registry = GitRegistry::new(registry, &config.cache.join(git::FOLDER), Bounds::new(config));
         let registry = registry.map_err(SourceError::Registry)?;
         let same = |one: &&GitRegistry| one.uuid().is_some() && one.uuid() == registry.uuid();
         if let (Some(one), Some(uuid)) = (registries.iter().find(same), registry.uuid()) {
@@ -111,11 +109,11 @@ pub struct Wanted {
     pub resource: Resource,
     /// Where it comes from in the first place; empty unless a [`Rank::Fallback`] is asked.
     pub origins: Origins,
+    /// The request that asked for it, for a source that keeps a log.
+    pub request: Option<RequestId>,
     /// Longest wait for a place among the requests that a source may be sent at one time, then it is
     /// [`Fault::Busy`]; `None` for as long as it takes. What goes on waits for as long as it takes.
     pub place_wait: Option<Duration>,
-    /// The request that asked for it, for a source that keeps a log.
-    pub request: Option<RequestId>,
 }
 
 impl Wanted {
