@@ -69,7 +69,7 @@ use crate::tree::Limits;
 use bytes::Bytes;
 use flight::Head;
 use futures_util::stream::{BoxStream, StreamExt};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
@@ -109,7 +109,7 @@ pub struct Mirror {
     listings: Arc<watch::Sender<registries::Progress>>,
     said: private::Said,
     /// What could not be had of the registries when they were last asked for.
-    problems: Mutex<Vec<RegistryProblem>>,
+    problems: Mutex<BTreeMap<Rank, Vec<RegistryProblem>>>,
     view: view::View,
     /// One search of the cache directory at a time.
     searching: tokio::sync::Mutex<()>,

@@ -11,17 +11,29 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How long a request for a listing waits on a cache that never had one.
 const FIRST_LISTING: Duration = Duration::from_secs(10);
 
-/// How far the task is.
+/// How far the tasks are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// Whether the sources have been asked once.
-    pub(super) asked: bool,
+    /// Whether package servers have been followed once.
+    followed: bool,
+    /// Whether private registries have said once what is theirs.
+    claimed: bool,
+    /// Whether that has been published.
+    offered: bool,
     /// How many generations were published.
-    pub(super) published: u64,
+    published: u64,
+}
+
+impl Progress {
+    /// Other sources, of which none was asked yet.
+    pub(super) fn begin(&mut self) {
+        *self = Self { published: self.published, ..Self::default() };
+    }
 }
 
 /// The answer to a request for a listing.
@@ -91,7 +103,7 @@ impl Mirror {
         }
         let mut progress = self.listings.subscribe();
         // Woken by the first listing, not by the last: the other flavors and sources take longer.
-        let first = progress.wait_for(|progress| progress.asked || progress.published > 0);
+        let first = progress.wait_for(|it| (it.followed && it.offered) || it.published > 0);
         let _ = tokio::time::timeout(FIRST_LISTING.min(wait.unwrap_or(FIRST_LISTING)), first).await;
         self.listing_now(flavors).await
     }
@@ -112,17 +124,47 @@ impl Mirror {
     }
 
     pub(super) fn spawn_registries(self: &Arc<Self>) {
+        // A task each: General is followed also while the git server of a private registry is slow.
         let mirror = Arc::clone(self);
-        let resting = self.resting.clone();
-        self.tasks.spawn(async move {
-            let follow = async {
-                loop {
-                    mirror.refresh_registries(Patience::client(&mirror.bounds)).await;
-                    tokio::time::sleep(mirror.bounds.registries_interval).await;
+        self.spawn_until_rest(async move {
+            loop {
+                if mirror.has_unread() {
+                    mirror.wait_for(Some(FIRST_CLAIMS), |progress| progress.claimed).await;
                 }
-            };
-            resting.run_until_cancelled(follow).await;
+                let problems = mirror.follow_servers(Patience::client(&mirror.bounds)).await;
+                mirror.listings.send_modify(|progress| progress.followed = true);
+                mirror.note_problems(Rank::Server, problems);
+                tokio::time::sleep(mirror.bounds.registries_interval).await;
+            }
         });
+        let mirror = Arc::clone(self);
+        self.spawn_until_rest(async move {
+            loop {
+                let patience = Patience::client(&mirror.bounds);
+                let private = mirror.ask_private(patience).await;
+                mirror.listings.send_modify(|progress| progress.claimed = true);
+                // They are published beside what the servers list.
+                mirror.wait_for(None, |progress| progress.followed).await;
+                let problems = mirror.offer_private(private, patience).await;
+                mirror.listings.send_modify(|progress| progress.offered = true);
+                mirror.note_problems(Rank::Private, problems);
+                tokio::time::sleep(mirror.bounds.registries_interval).await;
+            }
+        });
+    }
+
+    fn spawn_until_rest(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let resting = self.resting.clone();
+        self.tasks.spawn(async move { resting.run_until_cancelled(task).await });
+    }
+
+    async fn wait_for(&self, bound: Option<Duration>, far_enough: impl FnMut(&Progress) -> bool) {
+        let mut progress = self.listings.subscribe();
+        let far_enough = progress.wait_for(far_enough);
+        match bound {
+            Some(bound) => drop(tokio::time::timeout(bound, far_enough).await),
+            None => drop(far_enough.await),
+        }
     }
 
     /// Asks every source for its listings once, and publishes what is new. Returns what could not
@@ -132,29 +174,31 @@ impl Mirror {
         tokio::pin!(private);
         // A server must not be the first to say what a private registry is.
         let early = if self.has_unread() { tokio::time::timeout(FIRST_CLAIMS, &mut private).await.ok() } else { None };
-        let (private, mut problems) = match early {
+        let (private, servers) = match early {
             Some(private) => (private, self.follow_servers(patience).await),
             None => futures_util::future::join(private, self.follow_servers(patience)).await,
         };
-        problems.extend(self.offer_private(private, patience).await);
-        self.listings.send_modify(|progress| progress.asked = true);
+        let private = self.offer_private(private, patience).await;
+        self.listings.send_modify(|it| (it.followed, it.claimed, it.offered) = (true, true, true));
+        let mut problems = self.note_problems(Rank::Server, servers);
+        problems.extend(self.note_problems(Rank::Private, private));
         problems.sort_unstable();
-        problems.dedup();
-        self.log_problems(&problems);
         problems
     }
 
     async fn follow_servers(self: &Arc<Self>, patience: Patience) -> Vec<RegistryProblem> {
         let mut problems = Vec::new();
-        let mut unreachable = BTreeSet::new();
-        for flavor in Flavor::ALL {
+        let servers = || self.sources.iter().enumerate().filter(|(_, source)| source.rank() == Rank::Server);
+        // All at once: who is silent makes nobody else wait to be asked.
+        let asked = Flavor::ALL.map(|flavor| {
+            let asked = servers().map(|(index, source)| (source, self.spawn_asking(index, source, flavor, patience)));
+            (flavor, asked.collect::<Vec<_>>())
+        });
+        for (flavor, asked) in asked {
             // A registry follows the first source that lists it; the others fill in.
             let mut settled = BTreeSet::new();
-            for (index, source) in self.sources.iter().enumerate() {
-                if unreachable.contains(&index) || source.rank() != Rank::Server {
-                    continue;
-                }
-                match self.ask_listing(index, source.as_ref(), flavor, patience).await {
+            for (source, listing) in asked {
+                match listing.await.unwrap_or_else(|error| Err(Fault::Broken(error.to_string()))) {
                     Ok(listing) => {
                         let listing = self.admitted(source.as_ref(), listing).await;
                         let listing = self.without_claimed(source.name(), listing).await;
@@ -162,27 +206,38 @@ impl Mirror {
                         problems.extend(self.offer_all(offer, &listing, &mut settled, patience).await);
                     }
                     Err(Fault::NotFound) => {}
-                    Err(fault) => {
-                        problems.push(RegistryProblem::new(source.name(), None, &fault));
-                        // Its other flavors would only take as long to fail.
-                        unreachable.extend(matches!(fault, Fault::Connect(_) | Fault::Busy(_)).then_some(index));
-                    }
+                    Err(fault) => problems.push(RegistryProblem::new(source.name(), None, &fault)),
                 }
             }
         }
         problems
     }
 
-    /// Says what is wrong once, however often it is found again.
-    fn log_problems(&self, problems: &[RegistryProblem]) {
-        let before = std::mem::replace(&mut *lock(&self.problems), problems.to_vec());
-        for problem in problems {
+    fn spawn_asking(
+        self: &Arc<Self>,
+        index: usize,
+        source: &Arc<dyn Source>,
+        flavor: Flavor,
+        patience: Patience,
+    ) -> AbortOnDropHandle<Result<Listing, Fault>> {
+        let (mirror, source) = (Arc::clone(self), Arc::clone(source));
+        let asking = async move { mirror.ask_listing(index, source.as_ref(), flavor, patience).await };
+        AbortOnDropHandle::new(tokio::spawn(asking))
+    }
+
+    /// Says what is wrong with the sources of a rank once, however often it is found again.
+    fn note_problems(&self, rank: Rank, mut problems: Vec<RegistryProblem>) -> Vec<RegistryProblem> {
+        problems.sort_unstable();
+        problems.dedup();
+        let before = lock(&self.problems).insert(rank, problems.clone()).unwrap_or_default();
+        for problem in &problems {
             if before.contains(problem) {
                 tracing::debug!("registries, still: {problem}");
             } else {
                 tracing::warn!("registries: {problem}");
             }
         }
+        problems
     }
 
     /// Asks again where that may help, unless clients wait.
@@ -196,7 +251,10 @@ impl Mirror {
         let mut round = 1;
         loop {
             let listing = source.listing(flavor).await;
-            self.memory.listed(index, listing.as_ref().err());
+            // Out of reach it is for all flavors, which are asked side by side: that is one failure.
+            if flavor == Flavor::Plain || !listing.as_ref().is_err_and(Fault::is_unreachable) {
+                self.memory.listed(index, listing.as_ref().err());
+            }
             let pause = listing.as_ref().err().and_then(|fault| patience.pause_before_listing(round, fault));
             let Some(pause) = pause else { return listing };
             tokio::time::sleep(pause).await;

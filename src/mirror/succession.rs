@@ -6,7 +6,7 @@
 //! counters; whether the disk runs low; the names that were read. What is judged by the configuration (policy, view, sources, what
 //! failed lately) is each mirror's own.
 
-use super::{Mirror, blocking};
+use super::{Mirror, blocking, registries};
 use crate::config::Config;
 use crate::source::Source;
 use std::sync::Arc;
@@ -40,7 +40,7 @@ impl Mirror {
     /// Starts the tasks of a server: following registries, looking for new files, writing misses.
     pub fn run(self: &Arc<Self>) {
         // A cache without a registry waits for what these sources list.
-        self.listings.send_modify(|progress| progress.asked = false);
+        self.listings.send_modify(registries::Progress::begin);
         self.spawn_tasks();
     }
 

@@ -42,6 +42,7 @@ mod policy;
 mod power;
 mod prewarm;
 mod private;
+mod private_followed;
 mod private_julia;
 mod registries;
 mod reload;

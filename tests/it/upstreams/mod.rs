@@ -4,7 +4,9 @@
 mod chains;
 mod health;
 mod hosts;
+mod queue;
 mod tokens;
+mod waits;
 
 use crate::authority::Authority;
 use crate::binary::{command, run, said};
