@@ -213,6 +213,7 @@ const PHRASES: &[(&str, Meaning)] = &[
     ("onnection timed out", Meaning::Unreachable),
     ("onnection reset", Meaning::Unreachable),
     ("onnection closed", Meaning::Unreachable),
+    ("closed by remote host", Meaning::Unreachable),
     ("peration timed out", Meaning::Unreachable),
     ("Operation too slow", Meaning::Unreachable),
     ("etwork is unreachable", Meaning::Unreachable),
@@ -251,15 +252,31 @@ const PHRASES: &[(&str, Meaning)] = &[
     ("cannot lock ref", Meaning::Broken),
 ];
 
+/// Ends what git says of every failure of a transport.
+const ENDED: &str = "Could not read from remote repository";
+
+/// What the programs here say counts before what others say, of which the last does: a server greets whoever
+/// comes (ssh's banner), and says first what it does and then what went wrong.
 fn meaning(said: &str) -> Meaning {
-    // "Could not read from remote repository" ends every failure of a transport.
-    let rest = said.replace("Could not read from remote repository", "");
-    let found = PHRASES.iter().find(|(phrase, _)| rest.contains(phrase));
-    match found {
-        Some((_, meaning)) => *meaning,
-        None if rest.len() < said.len() => Meaning::Unreachable,
+    let lines =
+        || said.split(['\n', '\r']).filter(|line| !["warning: ", "hint: "].iter().any(|it| line.starts_with(it)));
+    let is_own = |line: &&str| {
+        ["fatal: ", "error: ", "ssh: "].iter().any(|start| line.starts_with(start))
+            && !line.starts_with("fatal: remote error: ")
+    };
+    let own = lines().filter(is_own).collect::<Vec<_>>().join("\n").replace(ENDED, "");
+    // Our clone is not what a server finds broken or full.
+    let of_others = |line| known(line).filter(|meaning| !matches!(meaning, Meaning::Broken | Meaning::Full));
+    let of_others = || lines().filter(|line| !is_own(line)).rev().find_map(of_others);
+    match known(&own).or_else(of_others) {
+        Some(meaning) => meaning,
+        None if said.contains(ENDED) => Meaning::Unreachable,
         None => Meaning::Other,
     }
+}
+
+fn known(said: &str) -> Option<Meaning> {
+    PHRASES.iter().find(|(phrase, _)| said.contains(phrase)).map(|(_, meaning)| *meaning)
 }
 
 /// Characters of git's words that are repeated.
@@ -303,6 +320,26 @@ mod tests {
             ),
             (format!("ssh: connect to host h port 22: Connection refused\n{ended}"), Meaning::Unreachable),
             (ended.into(), Meaning::Unreachable),
+            ("ERROR: Repository not found.\n".to_owned() + ended, Meaning::NoRepository),
+            ("conq: repository access denied.\n".to_owned() + ended, Meaning::Refused),
+            // What is in a banner, on the other side, or beside the point.
+            (
+                format!("Access denied to strangers.\nConnection closed by 192.0.2.1 port 22\r\n{ended}"),
+                Meaning::Unreachable,
+            ),
+            (
+                format!("Access denied to strangers.\nConnection to h closed by remote host.\r\n{ended}"),
+                Meaning::Unreachable,
+            ),
+            ("Access denied to strangers.\nfatal: early EOF\n".into(), Meaning::Unreachable),
+            (
+                "remote: aborting due to possible repository corruption on the remote side.\nfatal: early EOF\n".into(),
+                Meaning::Unreachable,
+            ),
+            ("remote: fatal: bad object x\nfatal: protocol error: bad pack header\n".into(), Meaning::Other),
+            ("fatal: remote error: upload-pack: corrupt\n".into(), Meaning::Other),
+            ("remote: error: No space left on device\nfatal: the remote end hung up\n".into(), Meaning::Unreachable),
+            ("warning: unable to access '/x': Permission denied\nfatal: bad object x\n".into(), Meaning::Broken),
             ("error: inflate: data stream error\nfatal: bad object x\n".into(), Meaning::Broken),
             ("fatal: mismatched algorithms: client sha1; server sha256\n".into(), Meaning::Other),
         ] {
