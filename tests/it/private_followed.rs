@@ -88,9 +88,10 @@ async fn several_private_registries_work_side_by_side() {
 async fn a_tree_that_no_poll_saw_is_served_and_can_be_pinned() {
     let (scene, acme) = acme().await;
     let first = acme.registry();
-    acme.change_registry("second");
-    acme.change_registry("third");
-    // Of the first tree nothing was fetched but the names of its files.
+    let file = acme.work("AcmeRegistry").join("Registry.toml");
+    let later = fs::read_to_string(&file).unwrap() + "# later\n";
+    write(&acme.work("AcmeRegistry"), &[("Registry.toml", &later)]);
+    // Of the first tree nothing is fetched but the names of its files.
     let config = scene.configured(&Acme::config(&acme.file_url()));
     let airlock = Airlock::quiet(&config).await;
     assert_eq!(airlock.mirror.refresh_registries(ONCE).await, []);
