@@ -94,7 +94,8 @@ fn zstd_may_begin_with_a_frame_to_be_skipped() {
     let plain = tar();
     let zstd = packings(&plain).remove(3).1;
     // As pzstd writes it: the size of the frame that follows.
-    let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0][..], &(zstd.len() as u32).to_le_bytes()].concat();
+    let skipped =
+        [&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0][..], &u32::try_from(zstd.len()).unwrap().to_le_bytes()].concat();
     for first in [0x50, 0x5f] {
         let mut bytes = [&skipped[..], &zstd, &skipped, &zstd[..0]].concat();
         bytes[0] = first;
