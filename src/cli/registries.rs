@@ -1,6 +1,7 @@
 //! `airlock registries`: what is published, and the explicit exceptions from "only forward".
 
 use super::args::{Upstream, switch};
+use super::serve::unless_stopped;
 use super::table::{bytes, table};
 use super::{Outcome, open_existing_store, print, print_json, say, sources};
 use crate::config::{Config, Settings};
@@ -82,7 +83,8 @@ async fn act(config: &Config, mirror: &Arc<Mirror>, action: Action) -> anyhow::R
         Action::List => {}
         Action::Update { .. } => {
             anyhow::ensure!(!mirror.is_offline(), "offline: there is no upstream to ask");
-            let problems = mirror.refresh_registries(Patience::prewarm(config.prewarm.attempts)).await;
+            let asked = mirror.refresh_registries(Patience::prewarm(config.prewarm.attempts));
+            let Some(problems) = unless_stopped(asked).await? else { anyhow::bail!("stopped") };
             for problem in &problems {
                 say(&format!("error: {problem}"));
             }

@@ -67,6 +67,16 @@ pub(super) fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
+/// Does work until such a signal; `None` if that came first. Who is left in the middle ends what it
+/// started, which nobody else would.
+pub(super) async fn unless_stopped<T>(work: impl Future<Output = T>) -> anyhow::Result<Option<T>> {
+    let stop = stop_signal()?;
+    Ok(tokio::select! {
+        done = work => Some(done),
+        () = stop => None,
+    })
+}
+
 /// Two tokens: cancelled by the first and by the second of such signals. A task of its own hears
 /// them, for two signals that nobody has looked at yet count as one.
 fn stop_signals() -> anyhow::Result<(CancellationToken, CancellationToken)> {

@@ -2,6 +2,7 @@
 
 use super::args::{Upstream, switch};
 use super::progress::Bar;
+use super::serve::unless_stopped;
 use super::table::{bytes, printable};
 use super::{Outcome, block_on, default_jobs, open_existing_store, print, print_json, say, sources};
 use crate::config::{Config, Settings};
@@ -74,10 +75,11 @@ pub(super) fn run(config: &Config, args: &VerifyArgs) -> anyhow::Result<Outcome>
         bar.set_total((found.damaged.len() + found.unreadable.len()) as u64);
         let patience = Patience::prewarm(config.prewarm.attempts);
         let step = |repair: &Repair| bar.step(&printable(&title(repair)), repair.bytes.unwrap_or_default());
-        let report = repair(&mirror, found, &scope, patience, AT_ONE_TIME, &step).await;
+        let repaired = unless_stopped(repair(&mirror, found, &scope, patience, AT_ONE_TIME, &step)).await?;
         bar.finish();
         // What was missed is on disk before anybody is told so.
         mirror.close().await;
+        let Some(report) = repaired else { anyhow::bail!("stopped") };
         let report = report?;
         let counts = count(&report);
         if !dry_run {

@@ -152,7 +152,12 @@ impl BareClone {
     /// none is named.
     pub fn head_tree(&self, branch: Option<&str>) -> Result<TreeHash, GitError> {
         let reference = branch.map_or(HEAD.to_owned(), |branch| format!("refs/heads/{branch}"));
-        let none = || GitError::NoBranch { address: self.shown().to_owned(), branch: branch.map(str::to_owned) };
+        let is_empty = || self.references().is_ok_and(|references| references.is_empty());
+        let none = || GitError::NoBranch {
+            address: self.shown().to_owned(),
+            branch: branch.map(str::to_owned),
+            is_empty: is_empty(),
+        };
         self.reference_tree(&reference)?.ok_or_else(none)
     }
 

@@ -55,12 +55,15 @@ pub enum GitError {
         after: Duration,
     },
     /// The repository has no such branch.
-    #[error("{address} has no {}", Branch(branch.as_deref()))]
+    #[error("{address} has no {}", Branch(branch.as_deref(), *is_empty))]
     NoBranch {
         /// Where.
         address: String,
         /// Which; `None` is the one that the repository points to.
         branch: Option<String>,
+        /// Whether it has no other branch and no tag either. `git` takes a page for people, such as one
+        /// to sign in at, for a list without any.
+        is_empty: bool,
     },
     /// The tree is in no branch, no tag and nothing else that the repository shows.
     #[error("tree {tree} is in no branch or tag of {address}{}", Moved(moved.as_ref()))]
@@ -139,7 +142,7 @@ impl GitError {
 
     /// What `git` said on standard error, sorted by what it means. `detail` has no credentials.
     pub(super) fn of_program(address: &str, said: &str) -> Self {
-        let (address, detail) = (address.to_owned(), essence(said));
+        let (address, detail) = (address.to_owned(), essence(said) + &remedy(said));
         match meaning(said) {
             Meaning::NoRepository => Self::NoRepository { address, detail },
             Meaning::Refused => Self::Refused { address, detail },
@@ -151,11 +154,12 @@ impl GitError {
     }
 }
 
-struct Branch<'a>(Option<&'a str>);
+struct Branch<'a>(Option<&'a str>, bool);
 
 impl fmt::Display for Branch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            _ if self.1 => f.write_str("branch at all: it is empty, or what answers there is no git server"),
             Some(branch) => write!(f, "branch {branch:?}"),
             None => f.write_str("branch that it points to: name one"),
         }
@@ -192,6 +196,7 @@ const PHRASES: &[(&str, Meaning)] = &[
     ("does not appear to be a git repository", Meaning::NoRepository),
     ("repository not exported", Meaning::NoRepository),
     ("epository not found", Meaning::NoRepository),
+    ("' not found", Meaning::NoRepository),
     ("could not be found or you don't have permission", Meaning::NoRepository),
     ("returned error: 404", Meaning::NoRepository),
     ("returned error: 410", Meaning::NoRepository),
@@ -200,7 +205,10 @@ const PHRASES: &[(&str, Meaning)] = &[
     ("Authentication failed", Meaning::Refused),
     ("could not read Username", Meaning::Refused),
     ("could not read Password", Meaning::Refused),
+    // The same, where nobody may be asked.
+    ("unable to get password from user", Meaning::Refused),
     ("Permission denied", Meaning::Refused),
+    ("has changed and you have requested strict checking", Meaning::Refused),
     ("Host key verification failed", Meaning::Refused),
     ("returned error: 401", Meaning::Refused),
     ("returned error: 403", Meaning::Refused),
@@ -282,19 +290,60 @@ fn known(said: &str) -> Option<Meaning> {
     PHRASES.iter().find(|(phrase, _)| said.contains(phrase)).map(|(_, meaning)| *meaning)
 }
 
+const NO_LOGIN: &str = "give git a user and a password or token for it, by a credential helper of the user that airlock \
+                        runs as";
+
+/// What an admin can do about what git, curl and ssh say; the first that fits counts.
+const REMEDIES: &[(&str, &str)] = &[
+    (
+        "has changed and you have requested strict checking",
+        "find out why its host key is another one than before; then, as the user that airlock runs as, take the old \
+         one out of known_hosts (`ssh-keygen -R HOST`) and the new one in",
+    ),
+    (
+        "Host key verification failed",
+        "compare its host key (`ssh-keyscan HOST`) with what its admin says, and put it into ~/.ssh/known_hosts of the \
+         user that airlock runs as",
+    ),
+    (
+        "Permission denied (",
+        "let it know a public key of the user that airlock runs as, whose private key is in ~/.ssh without a \
+         passphrase, or in an agent",
+    ),
+    ("could not read Username", NO_LOGIN),
+    ("could not read Password", NO_LOGIN),
+    ("unable to get password from user", NO_LOGIN),
+    ("Authentication failed", "the user and password or token that git has for it are not the ones that it takes"),
+    ("certificate", "if an authority of your own signed its certificate, name that in git's http.sslCAInfo"),
+];
+
+fn remedy(said: &str) -> String {
+    let found = REMEDIES.iter().find(|(phrase, _)| said.contains(phrase));
+    found.map(|(_, remedy)| format!(". What to do: {remedy}")).unwrap_or_default()
+}
+
 /// Characters of git's words that are repeated.
 const ESSENCE: usize = 300;
+
+/// Whether a line only accompanies others: nobody is asked for a password, by a program that fails.
+fn is_noise(line: &str) -> bool {
+    let polite = [ENDED, "Please make sure you have", "and the repository exists", "unable to read askpass response"];
+    polite.iter().any(|words| line.contains(words))
+}
 
 /// The lines that say what went wrong, in one.
 fn essence(said: &str) -> String {
     let lines = || said.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
-    let telling = |line: &&str| ["fatal: ", "error: ", "remote: ", "ssh: "].iter().any(|start| line.starts_with(start));
-    let progress = |line: &&str| line.contains('%') || line.contains("objects: ");
+    let starts = |line: &str| ["fatal: ", "error: ", "remote: ", "ssh: "].iter().any(|start| line.starts_with(start));
+    // What ssh says begins with nothing of the kind.
+    let telling = |line: &&str| !is_noise(line) && (starts(line) || known(line).is_some());
+    let progress = |line: &&str| line.contains('%') || line.contains("objects: ") || line.starts_with("remote: Total ");
     let mut chosen: Vec<_> = lines().filter(telling).filter(|line| !progress(line)).take(3).collect();
     if chosen.is_empty() {
-        chosen.extend(lines().next_back());
+        chosen.extend(lines().rfind(|line| !is_noise(line)).or_else(|| lines().next()));
     }
-    let strip = |line: &str| line.trim_start_matches("fatal: ").trim_start_matches("error: ").to_owned();
+    let strip =
+        |line: &str| line.trim_start_matches("fatal: ").trim_start_matches("error: ").trim_end_matches('.').to_owned();
     let text = chosen.into_iter().map(strip).collect::<Vec<_>>().join("; ");
     text.chars().take(ESSENCE).collect()
 }
@@ -312,6 +361,8 @@ mod tests {
                 "remote: Repository not found.\nfatal: repository 'https://h/x/' not found\n".into(),
                 Meaning::NoRepository,
             ),
+            ("remote: a page\nfatal: repository 'https://h/x/' not found\n".into(), Meaning::NoRepository),
+            ("fatal: unable to get password from user\n".into(), Meaning::Refused),
             ("fatal: remote error: access denied or repository not exported: /x\n".into(), Meaning::NoRepository),
             (format!("git@h: Permission denied (publickey).\r\n{ended}"), Meaning::Refused),
             (format!("Host key verification failed.\n{ended}"), Meaning::Refused),
@@ -355,9 +406,39 @@ mod tests {
     fn of_what_git_says_the_telling_lines_are_repeated() {
         let said = "Cloning\nremote: Counting objects:  50% (1/2)\rremote: Counting objects: 100%\nremote: Go away.\n\
                     fatal: no\nhint: x\n";
-        assert_eq!(essence(said), "remote: Go away.; no");
+        assert_eq!(essence(said), "remote: Go away; no");
         assert_eq!(essence("one\ntwo\n"), "two");
+        let ended = "fatal: Could not read from remote repository.\n\nPlease make sure you have the correct access \
+                     rights\nand the repository exists.\n";
+        assert_eq!(essence(ended), "Could not read from remote repository");
+        assert_eq!(essence(&format!("hello\r\nno entry\r\n{ended}")), "no entry");
+        let asked =
+            "error: unable to read askpass response from 'false'\nfatal: could not read Username for 'https://h'\n";
+        assert_eq!(essence(asked), "could not read Username for 'https://h'");
         assert!(essence(&"fatal: x".repeat(500)).len() <= ESSENCE);
+    }
+
+    #[test]
+    fn who_is_not_let_in_is_told_what_to_do() {
+        let ended = "fatal: Could not read from remote repository.\n\nPlease make sure you have the correct access\n";
+        for (said, detail) in [
+            (
+                format!("git@h: Permission denied (publickey).\r\n{ended}"),
+                "git@h: Permission denied (publickey). What to do: let",
+            ),
+            (format!("Host key verification failed.\r\n{ended}"), "Host key verification failed. What to do: compare"),
+            (
+                format!(
+                    "@ WARNING: x @\nHost key for h has changed and you have requested strict checking.\nHost key verification failed.\n{ended}"
+                ),
+                "Host key for h has changed and you have requested strict checking; Host key verification failed. What to do: find",
+            ),
+            (ended.into(), "Could not read from remote repository"),
+            ("fatal: unable to get password from user\n".into(), "unable to get password from user. What to do: give"),
+        ] {
+            let error = GitError::of_program("ssh://h/x", &said).to_string();
+            assert!(error.contains(&format!(": {detail}")), "{error}");
+        }
     }
 
     #[test]

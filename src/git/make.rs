@@ -57,7 +57,13 @@ impl BareClone {
         if made.is_err() {
             let _ = remove(&new);
         }
-        made
+        made.map_err(|error| match error {
+            // There was nothing here yet that could be.
+            GitError::Broken { address, detail } => {
+                GitError::Failed { address, detail: format!("what it sends is damaged: {detail}") }
+            }
+            error => error,
+        })
     }
 
     fn make_at(&self, new: &Path, refs: Refs, full: bool) -> Result<(), GitError> {

@@ -8,7 +8,7 @@
 use super::address::{Address, PROTOCOLS};
 use super::{Bounds, GitError};
 use crate::config::GitEnvironment;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt as _;
@@ -182,7 +182,9 @@ impl Program {
         }
         command.env("GIT_CONFIG_COUNT", (first + settings.len()).to_string());
         command.env("GIT_ALLOW_PROTOCOL", PROTOCOLS);
-        command.env("GIT_TERMINAL_PROMPT", "0").env("GCM_INTERACTIVE", "never").env("SSH_ASKPASS_REQUIRE", "never");
+        command.env("GIT_TERMINAL_PROMPT", "0").env("GCM_INTERACTIVE", "never");
+        // However an admin has ssh run: it asks this program, which says nothing, and no terminal.
+        command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "force");
         command.env("GIT_NO_LAZY_FETCH", "1").env("GIT_NO_REPLACE_OBJECTS", "1").env("GIT_DEFAULT_HASH", "sha1");
         // What is said is read by us.
         command.env("LC_ALL", "C");
@@ -211,6 +213,10 @@ impl Program {
                 // What it started in the background may hold the pipes open (`ControlPersist`).
                 Err(RecvTimeoutError::Timeout) if let Some(status) = child.try_wait()? => break status,
                 Err(_) => {}
+            }
+            if self.is_stopped() {
+                child.end()?;
+                return Err(GitError::Stopped);
             }
             let late = [(last_sign, self.bounds.silence), (started, self.bounds.whole)];
             if let Some((_, after)) = late.into_iter().find(|(since, bound)| since.elapsed() > *bound) {
@@ -283,18 +289,25 @@ impl<'p> Group<'p> {
         }
     }
 
-    /// Asks it to end, which lets it clean up, and makes it.
+    /// Asks it to end, which lets it clean up, and makes it and whatever it started that does not listen.
+    /// Before that is gone nobody waits for the child: its id would be free to mean others.
     fn end(&mut self) -> Result<(), GitError> {
-        for signal in [Signal::TERM, Signal::KILL] {
-            if let Some(id) = self.id {
-                let _ = kill_process_group(id, signal);
-            }
-            if self.ended_within(GRACE)?.is_some() {
-                break;
-            }
+        let Some(id) = self.id else { return Ok(()) };
+        let _ = kill_process_group(id, Signal::TERM);
+        let until = Instant::now() + GRACE;
+        while Instant::now() < until && !has_ended(id) {
+            thread::sleep(Duration::from_millis(1));
         }
-        Ok(())
+        thread::sleep(LOOK);
+        let _ = kill_process_group(id, Signal::KILL);
+        self.ended_within(GRACE).map(drop)
     }
+}
+
+/// Whether a child is at its end, without taking note of it.
+fn has_ended(id: Pid) -> bool {
+    let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(waitid(WaitId::Pid(id), how), Ok(None))
 }
 
 impl Drop for Group<'_> {

@@ -27,6 +27,7 @@ mod flights;
 mod fuzz_corpus;
 mod gc;
 mod git_packages;
+mod git_servers;
 mod hostile;
 mod http;
 mod install;

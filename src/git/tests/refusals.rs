@@ -63,6 +63,27 @@ fn a_server_that_says_nothing_is_left_in_time() {
     assert!(begun.elapsed() < LONG);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_git_started_and_does_not_listen_ends_too() {
+    let scene = Scene::with(Bounds { silence: Duration::from_millis(300), ..Bounds::default() });
+    let clone = scene.clones.open("git://h.example/x", Trust::Named).unwrap();
+    let (proxy, written) = (scene.folder.path().join("proxy"), scene.folder.path().join("pid"));
+    let script = format!("#!/bin/sh\ntrap '' TERM\necho $$ > {}\nwhile :; do sleep 1; done\n", written.display());
+    fs::write(&proxy, script).unwrap();
+    fs::set_permissions(&proxy, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    git(scene.folder.path(), &["init", "--quiet", "--bare", clone.folder().to_str().unwrap()]);
+    git(clone.folder(), &["config", "core.gitProxy", proxy.to_str().unwrap()]);
+    let error = clone.fetch(Refs::Heads).unwrap_err();
+    assert!(matches!(error, GitError::TimedOut { .. }), "{error}");
+    let process = format!("/proc/{}/cmdline", fs::read_to_string(written).unwrap().trim());
+    let begun = Instant::now();
+    while fs::read(&process).is_ok_and(|line| !line.is_empty()) {
+        assert!(begun.elapsed() < LONG, "it is still there");
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn dropping_the_clones_ends_what_they_wait_for() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -192,6 +213,12 @@ fn a_file_that_does_not_fit_into_memory_is_refused() {
 fn an_empty_repository_has_no_branch() {
     let scene = Scene::new();
     let clone = scene.clone();
+    clone.fetch(Refs::Heads).unwrap();
+    let error = clone.head_tree(None).unwrap_err();
+    assert!(error.to_string().contains("has no branch at all: it is empty, or"), "{error}");
+    scene.write("a", "x");
+    scene.commit();
+    scene.git(&["checkout", "--quiet", "--orphan", "other"]);
     clone.fetch(Refs::Heads).unwrap();
     let error = clone.head_tree(None).unwrap_err();
     assert!(error.to_string().contains("has no branch that it points to: name one"), "{error}");

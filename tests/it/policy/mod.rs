@@ -17,7 +17,7 @@ use airlock::store::Store;
 use airlock::tree::TarEntry;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, StreamExt};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -270,6 +270,7 @@ fn request(missed: &[(Resource, &str)], wishes: &[&str]) -> String {
         julia: vec!["1.10.2".into()],
         registries: BTreeSet::new(),
         inventory: BTreeSet::new(),
+        repositories: BTreeMap::default(),
         misses: missed.collect(),
         wishes: wishes.iter().map(|wish| wish.parse().unwrap()).collect(),
         damaged: Vec::new(),
