@@ -173,7 +173,11 @@ impl BareClone {
 
     /// The tree that a branch had when all files of it were here last.
     pub fn complete_tree(&self, branch: Option<&str>) -> Result<TreeHash, GitError> {
-        let none = || GitError::NoBranch { address: self.shown().to_owned(), branch: branch.map(str::to_owned) };
+        let none = || GitError::NoBranch {
+            address: self.shown().to_owned(),
+            branch: branch.map(str::to_owned),
+            is_empty: false,
+        };
         self.reference_tree(&complete_reference(branch))?.ok_or_else(none)
     }
 
