@@ -130,8 +130,10 @@ fn check_repository(
         Err(BundleError::Unusable(why)) => (Some(why), true),
         Err(BundleError::Io(error)) => (Some(error.to_string()), false),
     };
-    report.checked += 1;
-    report.bytes += stamp.size;
+    if problem.is_none() || damaged {
+        report.checked += 1;
+        report.bytes += stamp.size;
+    }
     if let Some(problem) = problem {
         let quarantine = if damaged && moves { store.quarantine_repository(&file, stamp)? } else { None };
         report.repositories.push(BadRepository { file, damaged, problem, quarantine });
