@@ -391,10 +391,12 @@ impl Store {
 
     /// Remembers that a file that was already here is what its name says: in this process for
     /// sure, and on disk if there is room. What was read of it may have been in memory only, and after
-    /// a power cut the file could look the same and hold something else: so it is synced first, and
-    /// what cannot be synced is not believed.
+    /// a power cut the file could look the same and hold something else, or be gone: so it is synced
+    /// first, and its folders, and what cannot be synced is not believed.
     pub fn remember(&self, fact: Fact) {
-        match fs::File::open(self.path(&fact.resource)).and_then(|file| file.sync_data()) {
+        let path = self.path(&fact.resource);
+        let synced = fs::File::open(&path).and_then(|file| file.sync_data());
+        match synced.and_then(|()| publish::sync_above(&self.root, &path)) {
             // Of a file system that cannot be written to, all is on disk.
             Err(error) if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::ReadOnlyFilesystem) => {
                 tracing::warn!(resource = %fact.resource, "verified, but whether it is on disk is not sure: {error}");

@@ -91,7 +91,13 @@ pub(super) fn replace(staged: &Staged, to: &Path) -> io::Result<()> {
 pub(super) fn replace_below(root: &Path, from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to.parent().unwrap_or(root))?;
     fs::rename(from, to)?;
-    folders_of(root, to).try_for_each(sync_folder)
+    sync_above(root, to)
+}
+
+/// Returns when a name that can be seen is on disk for good: one that somebody else brought, or one
+/// whose folder could not be synced.
+pub(super) fn sync_above(root: &Path, name: &Path) -> io::Result<()> {
+    folders_of(root, name).try_for_each(sync_folder)
 }
 
 /// `lasting` are the folders that are found again after a power cut.
