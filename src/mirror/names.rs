@@ -126,9 +126,9 @@ impl Mirror {
                         lock(&self.names.registries).insert(registry.uuid, entry);
                     }
                     Err(error) => {
-                        tracing::warn!(registry = %registry.uuid, "cannot be read: {error}");
-                        if matches!(error, LoadError::Registry(_)) {
-                            lock(&self.names.unreadable).insert(registry);
+                        let is_for_good = matches!(error, LoadError::Registry(_));
+                        if !is_for_good || lock(&self.names.unreadable).insert(registry) {
+                            tracing::warn!(registry = %registry.uuid, "cannot be read: {error}");
                         }
                     }
                 }

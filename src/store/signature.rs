@@ -91,6 +91,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_names_come_from_is_seen_to_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let registry = folder.path().join("registry/7876af07-990d-54b4-ab0e-23690620f79a");
+        fs::create_dir_all(&registry).unwrap();
+        let mut seen = vec![store.names_digest().unwrap()];
+        for file in ["registries", ".airlock/facts/00.jsonl", "registry/7876af07-990d-54b4-ab0e-23690620f79a/x"] {
+            fs::write(folder.path().join(file), "x").unwrap();
+            let digest = store.names_digest().unwrap();
+            assert!(!seen.contains(&digest) && store.names_digest().unwrap() == digest, "{file}");
+            seen.push(digest);
+        }
+        fs::create_dir_all(folder.path().join("artifact")).unwrap();
+        assert_eq!(seen.last(), Some(&store.names_digest().unwrap()), "it says nothing of names");
+    }
+
+    #[test]
     fn what_comes_and_goes_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();

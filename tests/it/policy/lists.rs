@@ -113,6 +113,32 @@ async fn a_registry_of_which_no_name_is_known_is_not_served_where_names_are_deni
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_none_is_read_and_said_once_however_much_is_asked() {
+    let (folder, _) = carried("");
+    let mut site = airlock::sample::Site::empty();
+    let toml = airlock::tree::TarEntry::file("Registry.toml", "name = ", false);
+    let broken = site.add_registry(super::uuid(super::ACME_REGISTRY), [toml]).unwrap();
+    let path = folder.path().join(broken.relative_path());
+    fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+    fs_err::write(path, site.body(&broken.to_string()).unwrap()).unwrap();
+    fs_err::write(folder.path().join("registries"), format!("{}\n{broken}\n", general())).unwrap();
+    let config = folder.path().join("airlock.toml");
+    fs_err::write(&config, "offline = true\npolicy.serve.deny = ['Faraway']\n").unwrap();
+    let mut serve = crate::binary::command(folder.path());
+    serve.args(["serve", "--listen", "127.0.0.1:0"]).env("AIRLOCK_CONFIG", &config);
+    serve.env("AIRLOCK_CACHE", folder.path());
+    let mut serving = crate::binary::Serving::start(serve).await;
+    let mut said = serving.heard.clone();
+    for digit in 1..4 {
+        let path = format!("/artifact/{digit:040}");
+        assert_eq!(crate::support::client().get(format!("{}{path}", serving.url)).send().await.unwrap().status(), 404);
+        said += &serving.hears_up_to(&path).await.concat();
+    }
+    assert_eq!(said.matches("WARN cannot be read").count(), 1, "{said}");
+    serving.stop(rustix::process::Signal::TERM).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_served_is_not_chosen() {
     let (_folder, config) = carried("policy.serve.deny = ['Greeting']");
     let mirror = crate::support::mirror(&config);
