@@ -2,6 +2,7 @@
 //! test's own.
 
 mod downloads;
+mod order;
 mod repositories;
 
 use crate::support::{config, mirror};

@@ -17,18 +17,18 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-const UUID: &str = "7876af07-990d-54b4-ab0e-23690620f79a";
+pub(super) const UUID: &str = "7876af07-990d-54b4-ab0e-23690620f79a";
 const ALWAYS: &str = "[fallback]\ngit = 'always'\n";
 
 /// A git server with one repository, which has a package at its root and one in a folder.
-struct GitServer {
+pub(super) struct GitServer {
     folder: TempDir,
     address: SocketAddr,
     _serving: AbortOnDropHandle<()>,
 }
 
 impl GitServer {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -58,7 +58,7 @@ impl GitServer {
         self.folder.path().join("Origin.jl")
     }
 
-    fn url(&self) -> String {
+    pub(super) fn url(&self) -> String {
         format!("git://{}/Origin.jl/.git", self.address)
     }
 
@@ -78,7 +78,7 @@ impl GitServer {
     }
 
     /// Commits all there is, tags it, and returns its tree.
-    fn release(&self, tag: &str) -> TreeHash {
+    pub(super) fn release(&self, tag: &str) -> TreeHash {
         self.git(&["add", "--all"]);
         self.git(&["commit", "--quiet", "-m", tag]);
         self.git(&["tag", "--force", tag]);
@@ -92,7 +92,7 @@ impl GitServer {
 }
 
 /// An upstream with nothing but a registry, which says that the package is in this repository.
-async fn world(url: &str, subdir: Option<&str>, version: &str, tree: TreeHash) -> World {
+pub(super) async fn world(url: &str, subdir: Option<&str>, version: &str, tree: TreeHash) -> World {
     let subdir = subdir.map(|subdir| format!("subdir = \"{subdir}\"\n")).unwrap_or_default();
     let files = [
         (
