@@ -9,6 +9,7 @@ use crate::julia_client::{julia, pkg, text};
 use crate::support::{Airlock, LONG, Scene, skip};
 use airlock::mirror::Patience;
 use fs_err as fs;
+use std::fmt::Write as _;
 
 const ADD: &str = r#"
     using Pkg
@@ -107,7 +108,7 @@ impl Mono {
         write(&folder.join("Mono"), &[("lib/Beta/Project.toml", &project), ("lib/Beta/src/MonoBeta.jl", source)]);
         let beta = tree(&folder.join("Mono"), "HEAD:lib/Beta");
         let registry = format!(
-            "name = \"Mono\"\nuuid = \"{REGISTRY}\"\n[packages]\n{ALPHA} = {{ name = \"MonoAlpha\", path = \"A\" }}\n\
+            "name = \"Mono\"\nuuid = \"{REGISTRY}\"\nrepo = \"https://git.invalid/Mono\"\n[packages]\n{ALPHA} = {{ name = \"MonoAlpha\", path = \"A\" }}\n\
              {BETA} = {{ name = \"MonoBeta\", path = \"B\" }}\n"
         );
         let package = |name: &str, uuid: &str, part: &str| {
@@ -132,7 +133,7 @@ impl Mono {
         let work = self.folder.join("Mono");
         write(&work, &[("lib/Alpha/Project.toml", &project), ("lib/Alpha/src/MonoAlpha.jl", &source)]);
         let tree = tree(&work, "HEAD:lib/Alpha");
-        self.versions += &format!("[\"{version}\"]\ngit-tree-sha1 = \"{tree}\"\n{rest}");
+        write!(self.versions, "[\"{version}\"]\ngit-tree-sha1 = \"{tree}\"\n{rest}").unwrap();
         write(&self.folder.join("Registry"), &[("A/Versions.toml", &self.versions)]);
     }
 }
