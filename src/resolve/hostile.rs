@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 fn ask(catalogue: &Arc<Catalogue>, roots: &[&str]) -> Result<Solution, Conflict> {
     let roots = roots.iter().map(|name| Root { uuid: uuid(name), ranges: Vec::new() }).collect();
     let begun = Instant::now();
-    let question = Question { julia: "1.10.2".parse().unwrap(), roots, forbids: &|_, _| None };
+    let question = Question::new("1.10.2".parse().unwrap(), roots);
     let solved = solve(std::slice::from_ref(catalogue), &question);
     assert!(begun.elapsed() < PATIENCE);
     solved

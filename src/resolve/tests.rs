@@ -66,7 +66,7 @@ fn ask(catalogues: &[Arc<Catalogue>], julia: &str, roots: &[&str]) -> Result<Sol
         Root { uuid: uuid(name), ranges: ranges.collect() }
     };
     let roots = roots.iter().map(root).collect();
-    solve(catalogues, &Question { julia: julia.parse().unwrap(), roots, forbids: &|_, _| None })
+    solve(catalogues, &Question::new(julia.parse().unwrap(), roots))
 }
 
 /// `App 1.0.0, Lib 2.0.0`, or why not.
@@ -123,8 +123,6 @@ fn a_julia_decides_what_runs_on_it_and_what_it_ships() {
     let on_10 = chosen(&lines, "1.10.2", &["App"]);
     assert!(on_10.contains("App 2.0.0") && on_10.contains("Statistics 1.10.0"), "shipped: {on_10}");
     assert_eq!(chosen(&lines, "1.11.5", &["App"]), "App 2.0.0, Statistics 1.9.0", "chosen from the registry");
-    let old = chosen(&lines, "2.0.0", &["App"]);
-    assert_eq!(old, "the standard libraries of Julia 2.0 are not known");
 }
 
 #[test]
@@ -158,7 +156,7 @@ fn a_policy_forbids_with_its_reason() {
     let catalogues = [catalogue(&["Lib 1.0.0", "Lib 2.0.0"])];
     let ask = |forbids: &dyn Fn(Uuid, &RegisteredVersion<'_>) -> Option<String>| {
         let roots = vec![Root { uuid: uuid("Lib"), ranges: Vec::new() }];
-        solve(&catalogues, &Question { julia: JULIA.parse().unwrap(), roots, forbids })
+        solve(&catalogues, &Question { forbids, ..Question::new(JULIA.parse().unwrap(), roots) })
     };
     let young = |_, entry: &RegisteredVersion<'_>| (entry.version == "2.0.0").then(|| "too young".to_owned());
     assert_eq!(ask(&young).unwrap().packages[&uuid("Lib")].version.as_deref(), Some("1.0.0"));
