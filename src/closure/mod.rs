@@ -34,6 +34,6 @@ pub use repositories::{RepositoryState, WantedRepository, remember as remember_r
 pub use said::{pinned_versions, said_names};
 pub use solve::{Forbids, Resolved, Solved, Solver, Unsolved, solve_projects};
 pub use survey::{State, Survey, survey};
-pub use versions::{Admits, Many, Versions, Whole, many_versions};
+pub use versions::{Admits, Choice, Many, Versions, Whole, many_versions};
 pub use wanted::{Unmirrorable, UnmirrorableKind, WantedArtifact, WantedPackage};
 pub use wishes::{Granted, grant};

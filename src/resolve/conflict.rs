@@ -83,6 +83,8 @@ pub(super) fn explain(universe: &Universe<'_>, tree: Tree) -> Conflict {
                 stack.push(Arc::clone(&derived.cause1));
                 stack.push(Arc::clone(&derived.cause2));
             }
+            // Telling reads, too: what was told by then must do.
+            DerivationTree::External(_) if universe.is_over() && !facts.is_empty() => {}
             DerivationTree::External(external) => {
                 if let Some(fact) = fact(universe, external).filter(|fact| told.insert(fact.clone())) {
                     facts.push(fact);

@@ -38,18 +38,15 @@ pub(super) fn best(universe: &Universe<'_>) -> Result<Positions, Conflict> {
     let roots: BTreeSet<Uuid> = universe.question.roots.iter().map(|root| root.uuid).collect();
     let left = Cell::new(STEPS);
     let mut best = match attempt(universe, &[], &left) {
-        Ok(positions) => positions,
+        // What was read once it was over does not count.
+        Ok(positions) if !universe.is_over() => positions,
         Err(PubGrubError::NoSolution(tree)) if !universe.is_over() => return Err(explain(universe, tree)),
-        Err(error) => {
-            if let PubGrubError::NoSolution(tree) = error {
-                take_apart(Arc::new(tree));
-            }
-            return Err(if (universe.question.stopped)() { Conflict::Stopped } else { Conflict::TooLong });
+        Err(PubGrubError::NoSolution(tree)) => {
+            take_apart(Arc::new(tree));
+            return Err(given_up(universe));
         }
+        Ok(_) | Err(_) => return Err(given_up(universe)),
     };
-    if universe.is_over() {
-        return Err(if (universe.question.stopped)() { Conflict::Stopped } else { Conflict::TooLong });
-    }
     if is_greedy(universe, &best, &Cell::new(STEPS)).unwrap_or(true) {
         return Ok(best);
     }
@@ -80,6 +77,10 @@ pub(super) fn best(universe: &Universe<'_>) -> Result<Positions, Conflict> {
         }
     }
     Ok(best)
+}
+
+fn given_up(universe: &Universe<'_>) -> Conflict {
+    if (universe.question.stopped)() { Conflict::Stopped } else { Conflict::TooLong }
 }
 
 /// What to try a newer version of, last first: what was asked for before the rest.

@@ -8,7 +8,7 @@
 use super::catalogue::Catalogue;
 use super::set::{Position, Set};
 use super::{Conflict, Question, Root};
-use crate::julia::{PackageDeps, RegisteredVersion, Version, VersionRange, stdlib};
+use crate::julia::{RegisteredVersion, Version, VersionRange, stdlib};
 use crate::protocol::Uuid;
 use pubgrub::VersionSet as _;
 use std::cell::{Cell, RefCell};
@@ -262,30 +262,19 @@ impl<'q> Universe<'q> {
             Some(Ok(deps)) => Some(deps),
             None => None,
         };
-        // How many sections say that a version does not run on this Julia, as differences.
-        let mut refusals = vec![0i64; versions.len() + 1];
-        for (range, julia) in deps.into_iter().flat_map(PackageDeps::julia) {
-            if !julia.iter().any(|julia| julia.contains(self.question.julia.version())) {
-                let refused = range.positions(versions, |(version, _)| version);
-                for (at, change) in [(refused.start, 1), (refused.end, -1)] {
-                    if let Some(count) = refusals.get_mut(at) {
-                        *count += change;
-                    }
-                }
-            }
-        }
-        let mut refused = 0;
-        let verdict = |((_, entry), change): (&(Version, RegisteredVersion<'_>), i64)| {
-            refused += change;
+        let julia = self.question.julia.version();
+        let refused = deps.map(|deps| deps.refused(julia, versions, |(version, _)| version)).unwrap_or_default();
+        let refused = refused.into_iter().chain(std::iter::repeat(false));
+        let verdict = |((_, entry), refused): (&(Version, RegisteredVersion<'_>), bool)| {
             if entry.yanked {
                 Some(Exclusion::Yanked)
-            } else if refused > 0 {
+            } else if refused {
                 Some(Exclusion::Julia)
             } else {
                 (self.question.forbids)(uuid, entry).map(Exclusion::Policy)
             }
         };
-        versions.iter().zip(refusals).map(verdict).collect()
+        versions.iter().zip(refused).map(verdict).collect()
     }
 }
 
