@@ -4,7 +4,7 @@
 //!
 //! Names with commas between them are asked for together. `scripts/bench.sh` runs it.
 
-use airlock::julia::{Version, VersionRange};
+use airlock::julia::{JuliaTarget, VersionRange};
 use airlock::resolve::{CatalogueBuilder, Question, Root, solve};
 use airlock::tree::{Limits, visit_files};
 use std::io::Write as _;
@@ -17,7 +17,7 @@ fn main() -> anyhow::Result<()> {
     let (Some(tarball), Some(julia)) = (args.next(), args.next()) else {
         anyhow::bail!("which registry, which Julia?")
     };
-    let julia: Version = julia.parse()?;
+    let julia: JuliaTarget = julia.parse()?;
     let begun = Instant::now();
     let mut builder = CatalogueBuilder::default();
     let file = fs_err::File::open(tarball)?;
@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
             roots.push(Root { uuid, ranges });
         }
         let begun = Instant::now();
-        let question = Question { julia: julia.clone(), roots, forbids: &|_, _| None };
+        let question = Question::new(julia.clone(), roots);
         let solved = solve(&[Arc::clone(&catalogue)], &question);
         let took = begun.elapsed().as_secs_f64();
         match solved {

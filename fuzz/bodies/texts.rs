@@ -124,7 +124,7 @@ pub(crate) fn solve(bytes: &[u8]) {
     let Ok(uuid) = "22222222-2222-2222-2222-222222222222".parse() else { return };
     let ranges = parse_compat(text.lines().next().unwrap_or_default()).unwrap_or_default();
     let Ok(julia) = "1.10.2".parse() else { return };
-    let question = Question { julia, roots: vec![Root { uuid, ranges }], forbids: &|_, _| None };
+    let question = Question::new(julia, vec![Root { uuid, ranges }]);
     if let Err(conflict) = solution(&[Arc::new(catalogue)], &question) {
         assert!(!conflict.to_string().is_empty());
     }

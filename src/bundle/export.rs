@@ -88,10 +88,11 @@ pub async fn export(mirror: Arc<Mirror>, order: Order, watch: Arc<dyn Watch>) ->
     } else {
         mirror.load_names().await;
     }
-    inputs = prewarm::choose(&mirror, &task.by_name, inputs).await?;
+    inputs = prewarm::choose(&mirror, &task.by_name, inputs, &order.cancel).await?;
     if let Some(request) = order.request.clone() {
         let mirror = Arc::clone(&mirror);
-        let (input, refused) = blocking(move || wanted(&mirror, &request)).await??;
+        let cancel = order.cancel.clone();
+        let (input, refused) = blocking(move || wanted(&mirror, &request, &|| cancel.is_cancelled())).await??;
         inputs.push(input);
         problems.extend(refused);
     }
@@ -123,7 +124,11 @@ fn task(order: &Order) -> prewarm::Request {
 }
 
 /// What a request asks for, as an input, and the wishes that come to nothing.
-fn wanted(mirror: &Mirror, request: &Request) -> Result<(Input, Vec<Uncarried>), StoreError> {
+fn wanted(
+    mirror: &Mirror,
+    request: &Request,
+    stopped: &dyn Fn() -> bool,
+) -> Result<(Input, Vec<Uncarried>), StoreError> {
     let misses = request.misses.iter().map(|miss| MissListEntry {
         resource: miss.resource,
         name: miss.name.clone(),
@@ -138,7 +143,7 @@ fn wanted(mirror: &Mirror, request: &Request) -> Result<(Input, Vec<Uncarried>),
     };
     registries.problems.iter().for_each(|problem| tracing::warn!("{problem}"));
     let forbids = |uuid, version: &RegisteredVersion<'_>| mirror.forbids(uuid, version.tree);
-    let granted = grant(&request.wishes, &julias, &registries, &forbids);
+    let granted = grant(&request.wishes, &julias, &registries, &forbids, stopped);
     let wishes = granted.packages.into_iter().map(|(resource, package)| MissListEntry {
         resource,
         name: package.name,

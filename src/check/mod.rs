@@ -65,7 +65,10 @@ pub fn check(
         let registries = Registries::load(store, limits)?;
         let (julias, tests) = (&request.julias, request.tests);
         let forbids = |uuid, version: &RegisteredVersion<'_>| policy?.forbids(uuid, version.tree);
-        solve_projects(&mut inputs, &Solver { registries: &registries, julias, tests, forbids: &forbids });
+        solve_projects(
+            &mut inputs,
+            &Solver { registries: &registries, julias, tests, forbids: &forbids, stopped: &|| false },
+        );
         inputs.iter_mut().for_each(refuse_unsolved);
     }
     let plan_of = |inputs: &[Input]| Plan::new(request.selection.clone(), inputs, listed.indexes.clone());

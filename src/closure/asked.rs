@@ -30,7 +30,7 @@ pub enum AskedError {
 impl Asked {
     /// The versions that will do; empty where any will.
     pub fn ranges(&self) -> Vec<VersionRange> {
-        self.wish.range.as_deref().and_then(|range| range.parse().ok()).into_iter().collect()
+        self.wish.ranges()
     }
 }
 

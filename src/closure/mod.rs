@@ -37,6 +37,6 @@ pub use repositories::{
 pub use said::{pinned_versions, said_names, said_owners};
 pub use solve::{Forbids, Resolved, Solved, Solver, Unsolved, solve_projects};
 pub use survey::{State, Survey, survey};
-pub use versions::{Admits, Many, Versions, Whole, many_versions};
+pub use versions::{Admits, Choice, Many, Versions, Whole, many_versions};
 pub use wanted::{Unmirrorable, UnmirrorableKind, WantedArtifact, WantedPackage};
 pub use wishes::{Granted, grant};

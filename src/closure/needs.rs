@@ -4,6 +4,7 @@
 use super::project_input::ProjectInput;
 use super::{Unmirrorable, UnmirrorableKind};
 use crate::config::without_credentials;
+use crate::julia::stdlib::{self, Shipped};
 use crate::julia::{CompatEntry, JuliaTarget, Project, ProjectSource, RegisteredVersion, Version};
 use crate::protocol::Uuid;
 use crate::resolve::Root;
@@ -20,6 +21,11 @@ pub(super) struct Needs {
     pub(super) git: BTreeSet<Unmirrorable>,
     /// What comes from folders.
     pub(super) local: BTreeSet<Uuid>,
+    /// The packages that these projects are, in their versions: no registry decides those
+    /// (`collect_fixed!`).
+    pub(super) fixed: BTreeMap<Uuid, Version>,
+    /// What somebody should know, a line each.
+    pub(super) notes: BTreeSet<String>,
     /// What it says about Julia, if it does not take this one.
     pub(super) excludes_julia: Option<String>,
 }
@@ -28,6 +34,8 @@ pub(super) struct Needs {
 /// count.
 const WEAK_SINCE: (u32, u32) = (1, 9);
 const SOURCES_SINCE: (u32, u32) = (1, 11);
+/// Since 1.8 compat does not bound what Julia ships (`unbind_stdlibs` in `resolve_versions!`).
+const STDLIBS_UNBOUND_SINCE: (u32, u32) = (1, 8);
 
 impl Needs {
     pub(super) fn of(input: &ProjectInput, julia: &JuliaTarget, tests: bool) -> Self {
@@ -44,7 +52,9 @@ impl Needs {
                 deps.retain(|name, _| !project.weakdeps.contains_key(name));
                 needs.bound(project);
             }
-            if tests && std::ptr::eq(project, &raw const input.project) {
+            needs.fixed.extend(project.uuid.map(|uuid| (uuid, project.version.clone().unwrap_or_else(no_version))));
+            // Where there is a test/Project.toml, Pkg looks at that alone.
+            if tests && input.tests.is_none() && std::ptr::eq(project, &raw const input.project) {
                 deps.extend(project.test_deps());
             }
             let takes_julia = project.compat.get("julia").is_none_or(|compat| compat.accepts(julia.version()));
@@ -61,7 +71,12 @@ impl Needs {
                         }
                     }
                     None => {
-                        let ranges = project.compat.get(&name).map(|compat| compat.ranges.clone()).unwrap_or_default();
+                        let compat = project.compat.get(&name).filter(|compat| {
+                            let unbound = minor >= STDLIBS_UNBOUND_SINCE && is_shipped(uuid, julia);
+                            needs.notes.extend(overruled(&name, uuid, compat, julia).filter(|_| unbound));
+                            !unbound
+                        });
+                        let ranges = compat.map(|compat| compat.ranges.clone()).unwrap_or_default();
                         needs.roots.push((name, Root { uuid, ranges }));
                     }
                 }
@@ -91,4 +106,25 @@ impl Needs {
         let repo_url = Some(without_credentials(url));
         self.git.insert(Unmirrorable { name, uuid, version: None, kind: UnmirrorableKind::Git, repo_url, tree: None });
     }
+}
+
+/// What Pkg takes for the version of a package that says none.
+fn no_version() -> Version {
+    Version::default()
+}
+
+fn is_shipped(uuid: Uuid, julia: &JuliaTarget) -> bool {
+    stdlib::shipped(uuid, julia.version()) != Shipped::No
+}
+
+/// That a project wants another version of a library than its Julia ships.
+fn overruled(name: &str, uuid: Uuid, compat: &CompatEntry, julia: &JuliaTarget) -> Option<String> {
+    let (version, shown) = match stdlib::shipped(uuid, julia.version()) {
+        Shipped::No => return None,
+        Shipped::Unversioned => (julia.version().clone(), julia.to_string()),
+        Shipped::Version(version) => (version.parse().ok()?, version.to_owned()),
+    };
+    let text = &compat.text;
+    let said = || format!("the project wants {name} {text}, and Julia {julia} ships {shown}, which counts, as for Pkg");
+    (!compat.accepts(&version)).then(said)
 }

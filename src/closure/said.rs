@@ -1,8 +1,10 @@
 //! What inputs call things, and the versions that manifests name: for the policy.
 
-use super::{Content, Input};
+use super::registries::Registries;
+use super::{Content, Input, Solved};
 use crate::julia::{Origin, RegistryIndex};
 use crate::protocol::{Resource, TreeHash, Uuid};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Every resource that an input has a name for. A package without a hash has any tree.
@@ -60,6 +62,36 @@ pub fn said_owners(inputs: &[Input]) -> impl Iterator<Item = (TreeHash, Uuid)> {
         Content::Artifacts(artifacts, Some((_, owner))) => artifacts.iter().map(|it| (it.tree, *owner)).collect(),
         _ => Vec::new(),
     })
+}
+
+/// The packages that inputs name as versions, in whatever way.
+pub(super) fn said_packages(inputs: &[Input], registries: &Registries) -> BTreeSet<Resource> {
+    let mut said = BTreeSet::new();
+    for content in inputs.iter().filter_map(|input| input.content.as_ref().ok()) {
+        match content {
+            Content::Manifest(manifest) => said.extend(manifest.entries.iter().filter_map(|entry| {
+                let tree = match (&entry.origin, entry.version.as_deref()) {
+                    (Origin::Registered { tree }, _) => *tree,
+                    (Origin::Unhashed, Some(version)) => {
+                        registries.versions(entry.uuid).find(|(_, it)| it.version == version)?.1.tree
+                    }
+                    _ => return None,
+                };
+                Some(Resource::Package { uuid: entry.uuid, tree })
+            })),
+            Content::Misses(misses) => said.extend(misses.entries.iter().map(|entry| entry.resource)),
+            Content::Request(request) => {
+                said.extend(request.misses.iter().map(|miss| miss.resource));
+                said.extend(request.damaged.iter().map(|damaged| damaged.resource));
+            }
+            Content::Resolved(resolved) => {
+                said.extend(resolved.solved.iter().flat_map(Solved::wanted).map(|(resource, _)| resource));
+            }
+            Content::Versions(versions) => said.extend(versions.packages.keys()),
+            Content::Project(_) | Content::Artifacts(..) => {}
+        }
+    }
+    said
 }
 
 /// The versions that manifests name, each with what it is called.

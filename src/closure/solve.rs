@@ -5,7 +5,7 @@ use super::needs::Needs;
 use super::project_input::ProjectInput;
 use super::registries::Registries;
 use super::{Asked, Content, Input, InputError, Unmirrorable, WantedPackage};
-use crate::julia::{JuliaTarget, RegisteredVersion, stdlib};
+use crate::julia::{JuliaTarget, PackageDeps, RegisteredVersion, Version, VersionRange, stdlib};
 use crate::protocol::{Resource, Uuid};
 use crate::resolve::{Chosen, Question, Root, Solution, solve};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,8 @@ pub struct Solver<'s> {
     pub tests: bool,
     /// What must not be chosen.
     pub forbids: &'s Forbids<'s>,
+    /// Whether nobody waits for the answer any more.
+    pub stopped: &'s dyn Fn() -> bool,
 }
 
 /// What names or a project come to.
@@ -78,19 +80,28 @@ impl Solver<'_> {
     /// What these names come to, all together. Blocks for as long as the solver thinks.
     pub fn names(&self, asked: &[Asked]) -> Resolved {
         let mut resolved = Resolved { asked: asked.iter().map(ToString::to_string).collect(), ..Resolved::default() };
-        let mut roots = Vec::new();
+        let (mut roots, mut exact) = (Vec::new(), Vec::new());
         for asked in asked {
             match self.registries.find(&asked.wish.name, asked.uuid) {
-                Ok(uuid) => roots.push((asked.wish.name.clone(), Root { uuid, ranges: asked.ranges() })),
+                Ok(uuid) => {
+                    roots.push((asked.wish.name.clone(), Root { uuid, ranges: asked.ranges() }));
+                    exact.extend(asked.wish.exact().map(|version| (uuid, version)));
+                }
                 Err(error) => resolved.conflicts.push(Unsolved { julia: None, why: error.to_string() }),
             }
         }
         if !resolved.conflicts.is_empty() {
             return resolved;
         }
+        let forbids = |uuid: Uuid, version: &RegisteredVersion<'_>| {
+            let other =
+                |(asked, exact): &&(Uuid, Version)| *asked == uuid && version.version.parse().as_ref() != Ok(exact);
+            let other = exact.iter().find(other).map(|(_, exact)| format!("{exact} was asked for"));
+            other.or_else(|| (self.forbids)(uuid, version))
+        };
         for julia in self.julias {
             resolved.notes.extend(shipped(julia, &roots));
-            let solved = self.solve(julia, &roots, false, self.forbids);
+            let solved = self.solve(julia, &roots, &BTreeMap::new(), false, &forbids);
             resolved.take(julia, solved);
         }
         resolved
@@ -107,12 +118,13 @@ impl Solver<'_> {
             if let Some(compat) = &all.excludes_julia {
                 let why = format!("the project is for Julia {compat}, not for {julia}");
                 if suiting.is_empty() {
-                    resolved.conflicts.push(Unsolved { julia: Some(julia.clone()), why });
+                    resolved.notes.insert(format!("{why}, of which Pkg only warns, so versions are chosen"));
                 } else {
                     resolved.notes.insert(format!("{why}, so nothing is chosen for that"));
+                    continue;
                 }
-                continue;
             }
+            resolved.notes.extend(all.notes.iter().cloned());
             resolved.unmirrorable.extend(all.git.iter().cloned());
             resolved.local_paths.extend(&all.local);
             resolved.notes.extend(
@@ -123,8 +135,8 @@ impl Solver<'_> {
             let bounded = |uuid: Uuid, version: &RegisteredVersion<'_>| {
                 (self.forbids)(uuid, version).or_else(|| needs.forbid(uuid, version))
             };
-            let solved = self.solve(julia, &needs.roots, false, &bounded);
-            let chosen = solved.as_ref().ok().cloned();
+            let solved = self.solve(julia, &needs.roots, &needs.fixed, false, &bounded);
+            let chosen = solved.as_ref().ok().map(|(solved, _)| solved.clone());
             resolved.take(julia, solved);
             if let Some(chosen) = chosen.filter(|_| self.tests) {
                 let solved = self.tests_of(julia, &all, &chosen);
@@ -136,7 +148,7 @@ impl Solver<'_> {
 
     /// What the tests need: as `Pkg.test` does, with the versions that were chosen without them as
     /// far as they can stay.
-    fn tests_of(&self, julia: &JuliaTarget, needs: &Needs, chosen: &Solved) -> Result<Solved, String> {
+    fn tests_of(&self, julia: &JuliaTarget, needs: &Needs, chosen: &Solved) -> Result<(Solved, Vec<String>), String> {
         let policy = |uuid: Uuid, version: &RegisteredVersion<'_>| {
             (self.forbids)(uuid, version).or_else(|| needs.forbid(uuid, version))
         };
@@ -145,17 +157,18 @@ impl Solver<'_> {
             let moved = known.filter(|known| *known != version.version);
             moved.map(|known| format!("{known} was chosen without the tests")).or_else(|| policy(uuid, version))
         };
-        let solved = self.solve(julia, &needs.roots, true, &kept);
-        solved.or_else(|_| self.solve(julia, &needs.roots, true, &policy))
+        let solved = self.solve(julia, &needs.roots, &needs.fixed, true, &kept);
+        solved.or_else(|_| self.solve(julia, &needs.roots, &needs.fixed, true, &policy))
     }
 
     fn solve(
         &self,
         julia: &JuliaTarget,
         roots: &[(String, Root)],
+        fixed: &BTreeMap<Uuid, Version>,
         is_test: bool,
         forbids: &Forbids<'_>,
-    ) -> Result<Solved, String> {
+    ) -> Result<(Solved, Vec<String>), String> {
         for (name, root) in roots {
             if !self.registries.has(root.uuid) && stdlib::shipped(root.uuid, julia.version()) == stdlib::Shipped::No {
                 let also = if stdlib::is_stdlib(root.uuid) {
@@ -167,21 +180,44 @@ impl Solver<'_> {
             }
         }
         let question = Question {
-            julia: julia.version().clone(),
+            julia: julia.clone(),
             roots: roots.iter().map(|(_, root)| root.clone()).collect(),
+            fixed: fixed.clone(),
             forbids: &|uuid, version| forbids(uuid, version),
+            stopped: self.stopped,
         };
         let solution = solve(&self.registries.catalogues, &question).map_err(|conflict| conflict.to_string())?;
         let Solution { packages } = solution;
         let roots = roots.iter().map(|(name, root)| (name.clone(), root.uuid)).collect();
-        Ok(Solved { julia: julia.clone(), roots, packages, is_test })
+        let notes = self.patch_notes(julia, &packages);
+        Ok((Solved { julia: julia.clone(), roots, packages, is_test }, notes))
+    }
+
+    /// What was chosen and does not run on every patch of the series that was named.
+    fn patch_notes(&self, julia: &JuliaTarget, packages: &BTreeMap<Uuid, Chosen>) -> Vec<String> {
+        let Some(first) = julia.first_patch() else { return Vec::new() };
+        let note = |(&uuid, chosen): (&Uuid, &Chosen)| {
+            let version: Version = chosen.version.as_deref().filter(|_| chosen.tree.is_some())?.parse().ok()?;
+            let deps = self.registries.catalogues.iter().filter_map(|catalogue| catalogue.deps(uuid)?.ok());
+            let mut bounds = deps.flat_map(PackageDeps::julia).filter(|(versions, _)| versions.contains(&version));
+            let (_, bound) = bounds.find(|(_, julia)| !julia.iter().any(|range| range.contains(&first)))?;
+            let bound = bound.iter().map(VersionRange::in_words).collect::<Vec<_>>().join(" or ");
+            Some(format!(
+                "{} {version} is for Julia {bound}: older patches of {julia} do not take it; --julia {first} chooses for all",
+                chosen.name
+            ))
+        };
+        packages.iter().filter_map(note).collect()
     }
 }
 
 impl Resolved {
-    fn take(&mut self, julia: &JuliaTarget, solved: Result<Solved, String>) {
+    fn take(&mut self, julia: &JuliaTarget, solved: Result<(Solved, Vec<String>), String>) {
         match solved {
-            Ok(solved) => self.solved.push(solved),
+            Ok((solved, notes)) => {
+                self.notes.extend(notes);
+                self.solved.push(solved);
+            }
             Err(why) => self.conflicts.push(Unsolved { julia: Some(julia.clone()), why }),
         }
     }
@@ -247,7 +283,8 @@ mod tests {
             member_folders: BTreeSet::new(),
         };
         let julias = ["1.10".parse().unwrap()];
-        let solver = Solver { registries: &registries, julias: &julias, tests: true, forbids: &|_, _| None };
+        let solver =
+            Solver { registries: &registries, julias: &julias, tests: true, forbids: &|_, _| None, stopped: &|| false };
         let resolved = solver.project(&input);
         let versions = |solved: &Solved| {
             solved.packages.values().filter_map(|chosen| chosen.version.clone()).collect::<Vec<_>>().join(" ")

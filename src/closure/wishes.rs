@@ -22,10 +22,16 @@ pub struct Granted {
 
 /// What wishes come to, for each of these versions of Julia; without any, for the newest that there
 /// is a solution for.
-pub fn grant(wishes: &[Wish], julias: &[JuliaTarget], registries: &Registries, forbids: &Forbids<'_>) -> Granted {
+pub fn grant(
+    wishes: &[Wish],
+    julias: &[JuliaTarget],
+    registries: &Registries,
+    forbids: &Forbids<'_>,
+    stopped: &dyn Fn() -> bool,
+) -> Granted {
     let mut granted = Granted::default();
     for wish in wishes {
-        match grant_one(wish, julias, registries, forbids) {
+        match grant_one(wish, julias, registries, forbids, stopped) {
             Ok(packages) => granted.packages.extend(packages),
             Err(why) => granted.refused.push((wish.clone(), why)),
         }
@@ -38,12 +44,13 @@ fn grant_one(
     julias: &[JuliaTarget],
     registries: &Registries,
     forbids: &Forbids<'_>,
+    stopped: &dyn Fn() -> bool,
 ) -> Result<BTreeMap<Resource, WantedPackage>, String> {
     let asked = [Asked { wish: wish.clone(), uuid: None }];
     registries.find(&wish.name, None).map_err(|error| error.to_string())?;
     let (mut packages, mut refused, mut is_solved) = (BTreeMap::new(), None, false);
     let mut solve = |julia: &JuliaTarget| {
-        let solver = Solver { registries, julias: std::slice::from_ref(julia), tests: false, forbids };
+        let solver = Solver { registries, julias: std::slice::from_ref(julia), tests: false, forbids, stopped };
         let resolved = solver.names(&asked);
         for solved in &resolved.solved {
             packages.extend(solved.wanted());
@@ -133,7 +140,7 @@ mod tests {
     /// What one wish comes to.
     fn granted(wish: &str, julia: &[&str]) -> Vec<String> {
         let julias: Vec<JuliaTarget> = julia.iter().map(|julia| julia.parse().unwrap()).collect();
-        let granted = grant(&[wish.parse().unwrap()], &julias, &registries(), &|_, _| None);
+        let granted = grant(&[wish.parse().unwrap()], &julias, &registries(), &|_, _| None, &|| false);
         let mut labels: Vec<_> = granted.packages.values().filter_map(WantedPackage::label).collect();
         labels.extend(granted.refused.into_iter().map(|(wish, why)| format!("{wish}: {why}")));
         labels.sort_unstable();

@@ -223,8 +223,20 @@ impl Missed {
 impl Wish {
     /// Whether this version is among those that are wished for.
     pub fn admits(&self, version: &Version) -> bool {
-        let range = self.range.as_deref().map(str::parse::<VersionRange>);
-        range.is_none_or(|range| range.is_ok_and(|range| range.contains(version)))
+        let ranges = self.ranges();
+        let in_range = self.range.is_none() || ranges.iter().any(|range| range.contains(version));
+        in_range && self.exact().is_none_or(|exact| exact == *version)
+    }
+
+    /// The versions that are wished for, without regard to builds; empty where any will do.
+    pub fn ranges(&self) -> Vec<VersionRange> {
+        let range = self.range.as_deref().map(|range| range.split_once('+').map_or(range, |(version, _)| version));
+        range.and_then(|range| range.parse().ok()).into_iter().collect()
+    }
+
+    /// The one build that is wished for, if it is one.
+    pub fn exact(&self) -> Option<Version> {
+        self.range.as_deref().filter(|range| range.contains('+'))?.parse().ok()
     }
 }
 
@@ -236,8 +248,8 @@ fn is_plain(text: &str) -> bool {
 impl FromStr for Wish {
     type Err = WishError;
 
-    /// Reads a wish as people write it: a name may end in `.jl`, numbers may start with `v`, and the
-    /// build number of a binary package (`1.2.13+0`) is left out, for ranges have none.
+    /// Reads a wish as people write it: a name may end in `.jl`, numbers may start with `v`, and a
+    /// version with a build number (`1.2.13+0`), as binary packages have, is that build alone.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (name, range) = text.split_once('@').map_or((text, ""), |(name, range)| (name, range.trim()));
         let name = name.trim();
@@ -254,13 +266,14 @@ impl FromStr for Wish {
 
 /// A range in the one form in which it is kept; empty for none.
 fn plain_range(text: &str) -> Option<String> {
-    let without_build = text.split_once('+').map_or(text, |(version, build)| {
+    if let Some((_, build)) = text.split_once('+').filter(|_| text.len() <= MAX_TEXT) {
         let is_build = !build.is_empty() && build.bytes().all(|byte| byte.is_ascii_digit());
-        if is_build && !version.contains('-') { version } else { text }
-    });
-    let is_range = text.is_empty() || without_build.parse::<VersionRange>().is_ok();
+        let version = text.parse::<Version>().ok().filter(|version| is_build && !version.is_prerelease());
+        return version.map(|version| version.to_string());
+    }
+    let is_range = text.is_empty() || text.parse::<VersionRange>().is_ok();
     let is_kept = |c: &char| c.is_ascii_digit() || matches!(c, '.' | '-' | '*');
-    (is_range && text.len() <= MAX_TEXT).then(|| without_build.chars().filter(is_kept).collect())
+    (is_range && text.len() <= MAX_TEXT).then(|| text.chars().filter(is_kept).collect())
 }
 
 impl fmt::Display for Wish {

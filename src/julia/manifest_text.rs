@@ -19,6 +19,8 @@ pub struct ManifestPackage {
     pub version: Option<String>,
     /// The tree of the version; none for a standard library.
     pub tree: Option<TreeHash>,
+    /// The file that is loaded, where the package says so; left out for Julia before 1.11.
+    pub entryfile: Option<String>,
     /// What it depends on, by name.
     pub deps: BTreeMap<String, Uuid>,
     /// What it works with, by name; left out for Julia before 1.9, which does not know the key.
@@ -43,6 +45,8 @@ struct Entry<'m> {
     #[serde(rename = "git-tree-sha1", skip_serializing_if = "Option::is_none")]
     tree: Option<String>,
     uuid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entryfile: Option<&'m str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'m str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +83,7 @@ pub fn manifest_text(
     packages: &[ManifestPackage],
 ) -> Result<String, toml::ser::Error> {
     let has_extensions = (julia.major, julia.minor) >= (1, 9);
+    let has_entryfile = (julia.major, julia.minor) >= (1, 11);
     let mut uuids: BTreeMap<&str, BTreeSet<Uuid>> = BTreeMap::new();
     for package in packages {
         uuids.entry(&package.name).or_default().insert(package.uuid);
@@ -88,6 +93,7 @@ pub fn manifest_text(
         deps.entry(&package.name).or_default().push(Entry {
             tree: package.tree.map(|tree| tree.to_string()),
             uuid: package.uuid.to_string(),
+            entryfile: package.entryfile.as_deref().filter(|_| has_entryfile),
             version: package.version.as_deref(),
             deps: names(&package.deps, &uuids),
             weakdeps: if has_extensions { names(&package.weakdeps, &uuids) } else { None },
@@ -144,6 +150,7 @@ mod tests {
             uuid: uuid.parse().unwrap(),
             version: Some("1.0.0".to_owned()),
             tree: Some("4".repeat(40).parse().unwrap()),
+            entryfile: None,
             deps: deps.iter().map(|(name, uuid)| ((*name).to_owned(), uuid.parse().unwrap())).collect(),
             weakdeps: BTreeMap::new(),
             extensions: BTreeMap::new(),
@@ -171,6 +178,9 @@ mod tests {
         assert_eq!(text("1.10", &[app.clone(), dates.clone(), package("Lib", B, &[])]), expected);
         let old = text("1.5.3", &[app, dates, package("Lib", B, &[])]);
         assert!(old.contains("\n[[App]]\n") && !old.contains("weakdeps") && !old.contains("manifest_format"), "{old}");
+        let own = ManifestPackage { entryfile: Some("lib/App.jl".to_owned()), ..package("App", A, &[]) };
+        let has_file = |julia| text(julia, std::slice::from_ref(&own)).contains("\nentryfile = \"lib/App.jl\"\n");
+        assert_eq!(["1.10", "1.11"].map(has_file), [false, true]);
         let is_new = |julia| text(julia, &[package("Lib", B, &[])]).contains("manifest_format");
         assert_eq!(["1.6.7", "1.7.0"].map(is_new), [false, true]);
     }

@@ -97,6 +97,29 @@ impl PackageDeps {
         })
     }
 
+    /// Of each of these things, in ascending order of their versions, whether its version does not run
+    /// on a Julia.
+    pub fn refused<T>(&self, julia: &Version, sorted: &[T], version: impl Fn(&T) -> &Version) -> Vec<bool> {
+        // How many sections say so, as differences.
+        let mut changes = vec![0i64; sorted.len() + 1];
+        for (range, julias) in self.julia() {
+            if !julias.iter().any(|range| range.contains(julia)) {
+                let refused = range.positions(sorted, &version);
+                for (at, change) in [(refused.start, 1), (refused.end, -1)] {
+                    if let Some(count) = changes.get_mut(at) {
+                        *count += change;
+                    }
+                }
+            }
+        }
+        let mut count = 0;
+        let sum = |change: &i64| {
+            count += change;
+            count > 0
+        };
+        changes.iter().take(sorted.len()).map(sum).collect()
+    }
+
     /// The packages that any version depends on.
     pub fn all(&self) -> impl Iterator<Item = Uuid> {
         let sections = self.deps.iter().chain(&self.weak_deps);

@@ -18,6 +18,10 @@ pub struct Project {
     pub name: Option<String>,
     /// The uuid, if it is a package.
     pub uuid: Option<Uuid>,
+    /// Its version, if it says one that can be read.
+    pub version: Option<Version>,
+    /// The file that is loaded, where it is not `src/NAME.jl`; known since Julia 1.11.
+    pub entryfile: Option<String>,
     /// What it needs, by name.
     pub deps: BTreeMap<String, Uuid>,
     /// What it works with, by name. What is in `deps` too is a dependency for Julia before 1.9 only.
@@ -77,6 +81,8 @@ impl Project {
         Ok(Self {
             name: root.get("name").map(Value::word).transpose()?.map(str::to_owned),
             uuid: root.get("uuid").map(Value::uuid).transpose()?,
+            version: root.get("version").and_then(|version| version.str().ok()?.parse().ok()),
+            entryfile: root.get("entryfile").and_then(|file| Some(file.str().ok()?.to_owned())),
             deps: uuids(root, "deps")?,
             weakdeps: uuids(root, "weakdeps")?,
             extras: uuids(root, "extras")?,

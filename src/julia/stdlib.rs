@@ -7,7 +7,7 @@
 use super::version::Version;
 use crate::protocol::Uuid;
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
 
 static FILE: LazyLock<File> = LazyLock::new(|| {
@@ -30,6 +30,9 @@ struct Stdlib {
     deps: HashMap<String, Vec<String>>,
     #[serde(default)]
     weakdeps: HashMap<String, Vec<String>>,
+    /// What extensions need, by their names, by minor version of Julia.
+    #[serde(default)]
+    extensions: HashMap<String, BTreeMap<String, Vec<String>>>,
 }
 
 /// Whether a Julia ships a package.
@@ -92,6 +95,11 @@ pub fn weak_deps(uuid: Uuid, julia: &Version) -> impl Iterator<Item = (&'static 
     named(FILE.stdlibs.get(&uuid).and_then(|stdlib| stdlib.weakdeps.get(&minor(julia))))
 }
 
+/// What its extensions need, by the name of the extension.
+pub fn extensions(uuid: Uuid, julia: &Version) -> Option<&'static BTreeMap<String, Vec<String>>> {
+    FILE.stdlibs.get(&uuid)?.extensions.get(&minor(julia))
+}
+
 fn named(names: Option<&'static Vec<String>>) -> impl Iterator<Item = (&'static str, Uuid)> {
     names.into_iter().flatten().filter_map(|name| Some((name.as_str(), of_name(name)?)))
 }
@@ -148,6 +156,8 @@ mod tests {
         assert!(names(deps(pkg, &old).collect()).contains(&"REPL"));
         assert!(!names(deps(pkg, &new).collect()).contains(&"REPL"));
         assert_eq!(names(weak_deps(pkg, &new).collect()), ["REPL"]);
+        assert_eq!(extensions(pkg, &new).unwrap()["REPLExt"], ["REPL"]);
+        assert_eq!(extensions(pkg, &old), None);
         assert_eq!(weak_deps(pkg, &old).count(), 0);
     }
 }

@@ -36,6 +36,14 @@ impl JuliaTarget {
     pub const fn version(&self) -> &Version {
         &self.version
     }
+
+    /// The first patch of the series, where one was named that still gets some: nobody said which of
+    /// them will run.
+    pub fn first_patch(&self) -> Option<Version> {
+        let mut first = self.version.clone();
+        first.patch = 0;
+        (self.version.patch == ANY_PATCH).then_some(first)
+    }
 }
 
 impl FromStr for JuliaTarget {

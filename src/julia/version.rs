@@ -8,8 +8,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-/// A version: `1.2.3-rc1+4`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A version: `1.2.3-rc1+4`. The default is 0.0.0.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Version {
     /// The first number.
     pub major: u32,

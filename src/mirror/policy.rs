@@ -57,7 +57,10 @@ impl Askable {
     pub(super) fn explain(self, refusal: Refusal) -> Refusal {
         match (self.withheld, refusal) {
             (Some(why), Refusal::NotFound) => Refusal::Private(why),
-            (Some(why), Refusal::Absent(words)) => Refusal::Private(format!("{why}; {words}")),
+            // Its own source was asked and failed: that is the cause.
+            (Some(why), Refusal::Absent(words)) => {
+                Refusal::Absent(format!("{words}; no public upstream was asked: {why}"))
+            }
             (_, refusal) => refusal,
         }
     }

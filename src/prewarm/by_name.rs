@@ -2,7 +2,7 @@
 //! becomes exact versions, by the registries that are listed here.
 
 use super::RequestError;
-use crate::closure::{Asked, Content, Input, Many, Registries, Solver, many_versions, solve_projects};
+use crate::closure::{Asked, Choice, Content, Input, Many, Registries, Solver, many_versions, solve_projects};
 use crate::config;
 use crate::julia::{JuliaTarget, RegisteredVersion};
 use crate::mirror::{Mirror, blocking};
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// What is asked for by name.
 #[derive(Clone, Debug, Default)]
@@ -113,18 +114,24 @@ pub enum PrepareError {
 }
 
 /// Chooses versions for what was asked for by name and for the projects among the inputs. The
-/// registries must have been brought up to date.
-pub async fn choose(mirror: &Arc<Mirror>, by_name: &ByName, mut inputs: Vec<Input>) -> io::Result<Vec<Input>> {
+/// registries must have been brought up to date. Ends early once `cancel` says so.
+pub async fn choose(
+    mirror: &Arc<Mirror>,
+    by_name: &ByName,
+    mut inputs: Vec<Input>,
+    cancel: &CancellationToken,
+) -> io::Result<Vec<Input>> {
     let has_project = inputs.iter().any(|input| matches!(input.content, Ok(Content::Project(_))));
     if by_name.is_empty() && !has_project {
         return Ok(inputs);
     }
-    let (mirror, by_name) = (Arc::clone(mirror), by_name.clone());
+    let (mirror, by_name, cancel) = (Arc::clone(mirror), by_name.clone(), cancel.clone());
     blocking(move || {
         let registries = Registries::load(mirror.store(), mirror.limits()).map_err(io::Error::other)?;
         let forbids = |uuid, version: &RegisteredVersion<'_>| mirror.forbids(uuid, version.tree);
+        let stopped = || cancel.is_cancelled();
         let (julias, tests) = (by_name.julias.as_slice(), by_name.tests);
-        let solver = Solver { registries: &registries, julias, tests, forbids: &forbids };
+        let solver = Solver { registries: &registries, julias, tests, forbids: &forbids, stopped: &stopped };
         if !by_name.add.is_empty() {
             inputs.push(named(ADD, Content::Resolved(Box::new(solver.names(&by_name.add)))));
         }
@@ -136,7 +143,8 @@ pub async fn choose(mirror: &Arc<Mirror>, by_name: &ByName, mut inputs: Vec<Inpu
                 _ => true,
             };
             let admits = |it: &RegisteredVersion<'_>| is_late(it) && forbids(it.uuid, it).is_none();
-            let versions = many_versions(&by_name.many, &inputs, &registries, julias, &admits);
+            let choice = Choice { registries: &registries, julias, admits: &admits, stopped: &stopped };
+            let versions = many_versions(&by_name.many, &inputs, &choice);
             let flag = if by_name.many.whole.is_some() { WHOLE } else { MANY };
             inputs.push(named(flag, Content::Versions(Box::new(versions))));
         }

@@ -6,7 +6,7 @@
 use super::ManifestFolder;
 use super::by_name::{ADD, ByName};
 use crate::closure::{Content, Input, Resolved, Solved};
-use crate::julia::{CompatEntry, JuliaTarget, ManifestPackage, Project, Version, manifest_text};
+use crate::julia::{CompatEntry, JuliaTarget, ManifestPackage, Project, Version, manifest_text, stdlib};
 use crate::mirror::Mirror;
 use crate::protocol::{Resource, Uuid};
 use crate::resolve::Chosen;
@@ -134,20 +134,30 @@ fn packages(mirror: &Mirror, solved: &Solved) -> Result<Vec<ManifestPackage>, Ma
 }
 
 fn package(mirror: &Mirror, solved: &Solved, uuid: Uuid, chosen: &Chosen) -> Result<ManifestPackage, ManifestError> {
-    let may_extend = knows_extensions(&solved.julia) && !chosen.weak_deps.is_empty();
-    let extensions = match chosen.tree.filter(|_| may_extend) {
-        Some(tree) => extensions(mirror, &Resource::Package { uuid, tree })?,
-        None => BTreeMap::new(),
-    };
-    Ok(ManifestPackage {
+    let mut package = ManifestPackage {
         name: chosen.name.clone(),
         uuid,
         version: chosen.version.clone(),
         tree: chosen.tree,
+        entryfile: None,
         deps: chosen.deps.clone(),
         weakdeps: chosen.weak_deps.clone(),
-        extensions,
-    })
+        extensions: BTreeMap::new(),
+    };
+    match chosen.tree {
+        None => package.extensions = stdlib::extensions(uuid, solved.julia.version()).cloned().unwrap_or_default(),
+        Some(tree) if knows_extensions(&solved.julia) => {
+            // What the package itself says counts, whatever its registry says (`fixups_from_projectfile!`).
+            if let Some(project) = project_of(mirror, &Resource::Package { uuid, tree })? {
+                package.deps.retain(|name, _| !project.weakdeps.contains_key(name));
+                package.weakdeps = project.weakdeps;
+                package.extensions = project.extensions;
+                package.entryfile = project.entryfile;
+            }
+        }
+        Some(_) => {}
+    }
+    Ok(package)
 }
 
 fn knows_extensions(julia: &JuliaTarget) -> bool {
@@ -155,8 +165,8 @@ fn knows_extensions(julia: &JuliaTarget) -> bool {
     (version.major, version.minor) >= EXTENSIONS_SINCE
 }
 
-/// What the package itself says of its extensions; nothing if it cannot be read.
-fn extensions(mirror: &Mirror, package: &Resource) -> io::Result<BTreeMap<String, Vec<String>>> {
+/// What the package says of itself; nothing if it does not, or that cannot be read.
+fn project_of(mirror: &Mirror, package: &Resource) -> io::Result<Option<Project>> {
     let Lookup::Verified(open, _) = mirror.store().look_up(package).map_err(io::Error::other)? else {
         return Err(io::Error::other("a package changed while it was read"));
     };
@@ -168,8 +178,7 @@ fn extensions(mirror: &Mirror, package: &Resource) -> io::Result<BTreeMap<String
         }
     });
     read.map_err(io::Error::other)?;
-    let text = text.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-    Ok(Project::parse(&text).map(|project| project.extensions).unwrap_or_default())
+    Ok(text.and_then(|bytes| Project::parse(&String::from_utf8(bytes).ok()?).ok()))
 }
 
 /// Puts a file in its place as a whole.

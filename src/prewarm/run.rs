@@ -32,7 +32,7 @@ pub async fn run(mirror: Arc<Mirror>, request: Request, progress: &dyn Progress)
     let registries = prepare(&mirror, &request, progress).await;
     // What a project calls its dependencies may be private; chosen is what the policy permits.
     mirror.learn_names(said_names(&inputs));
-    let inputs = match choose(&mirror, &request.by_name, inputs).await {
+    let inputs = match choose(&mirror, &request.by_name, inputs, &request.cancel).await {
         Ok(inputs) => inputs,
         Err(error) => return Report::unread(&request, &error),
     };

@@ -30,10 +30,10 @@ pub enum Conflict {
         /// The names of both registries.
         registries: [String; 2],
     },
-    /// The standard libraries of this Julia are not in the table.
-    UnknownJulia(Version),
     /// The search was given up.
     TooLong,
+    /// Nobody waits for the answer any more.
+    Stopped,
 }
 
 impl std::error::Error for Conflict {}
@@ -59,10 +59,8 @@ impl fmt::Display for Conflict {
             Self::Ambiguous { name, version, registries: [one, other] } => {
                 write!(f, "{name} {version} has one tree in the registry {one} and another in {other}")
             }
-            Self::UnknownJulia(julia) => {
-                write!(f, "the standard libraries of Julia {}.{} are not known", julia.major, julia.minor)
-            }
             Self::TooLong => f.write_str("no solution was found within the steps that are allowed"),
+            Self::Stopped => f.write_str("it was stopped before a solution was found"),
         }
     }
 }
@@ -85,6 +83,8 @@ pub(super) fn explain(universe: &Universe<'_>, tree: Tree) -> Conflict {
                 stack.push(Arc::clone(&derived.cause1));
                 stack.push(Arc::clone(&derived.cause2));
             }
+            // Telling reads, too: what was told by then must do.
+            DerivationTree::External(_) if universe.is_over() && !facts.is_empty() => {}
             DerivationTree::External(external) => {
                 if let Some(fact) = fact(universe, external).filter(|fact| told.insert(fact.clone())) {
                     facts.push(fact);
@@ -176,9 +176,12 @@ fn needs<'q>(universe: &Universe<'q>, package: &Package<'q>, set: &Set, dependen
 fn lack(universe: &Universe<'_>, package: &Package<'_>, compat: &[&[VersionRange]]) -> String {
     match &package.kind {
         Kind::Unknown => format!(", which no registry here has ({})", package.uuid),
-        Kind::Shipped { version, .. } => {
-            format!(", but Julia {} ships {} {version}", universe.question.julia, package.name)
+        Kind::Shipped { shown, .. } => {
+            // One without a version of its own has Julia's.
+            let julia = universe.question.julia.to_string();
+            format!(", but Julia {julia} ships {} {}", package.name, shown.unwrap_or(&julia))
         }
+        Kind::Fixed { version } => format!(", but {} is here in version {version}", package.name),
         Kind::Registered { usable, excluded } => {
             let suits = |version: &Version| compat.iter().all(|any| any.iter().any(|range| range.contains(version)));
             let mut excluded = excluded.iter().filter(|(version, _)| suits(version)).peekable();

@@ -31,6 +31,7 @@ pub(super) fn is_greedy(universe: &Universe<'_>, solution: &Positions, left: &Ce
         return Some(false);
     }
     let required = masks.required();
+    let decided = masks.decided();
     for uuid in &required {
         let newest = masks.newest(*uuid);
         if newest.is_none() || newest != solution.get(uuid).copied() {
@@ -41,12 +42,13 @@ pub(super) fn is_greedy(universe: &Universe<'_>, solution: &Positions, left: &Ce
     if !masks.narrow(required)? {
         return Some(false);
     }
-    let chooses_it = |(uuid, set): &(Uuid, Set)| {
-        let Some(allowed) = masks.allowed.get(uuid) else { return true };
-        let suiting = set.intersection(allowed);
-        set.allows_absence() || suiting.newest(universe.package(*uuid).count()) == solution.get(uuid).copied()
-    };
-    Some(solution.iter().all(|(&uuid, &position)| universe.constraints(uuid, position).iter().all(chooses_it)))
+    // What was decided before has left the graph (`prune_graph!`).
+    let pairs = masks.dependents.iter().flat_map(|(on, by)| by.iter().map(|by| (*on, *by)));
+    let mut pairs = pairs.filter(|(on, by)| !decided.contains(on) && !decided.contains(by));
+    let agrees = pairs.try_fold(true, |agrees, (on, by)| {
+        Some(agrees && masks.would_choose(solution, by, on)? && masks.would_choose(solution, on, by)?)
+    });
+    if universe.is_over() { None } else { agrees }
 }
 
 impl<'u, 'q> Masks<'u, 'q> {
@@ -59,6 +61,9 @@ impl<'u, 'q> Masks<'u, 'q> {
         }
         for &uuid in solution.keys() {
             for position in masks.positions(uuid, &Set::full())? {
+                if universe.is_over() {
+                    return None;
+                }
                 for (dependency, _) in universe.constraints(uuid, position).iter() {
                     masks.dependents.entry(*dependency).or_default().insert(uuid);
                 }
@@ -71,6 +76,36 @@ impl<'u, 'q> Masks<'u, 'q> {
     fn required(&self) -> BTreeSet<Uuid> {
         let must = self.allowed.iter().filter(|(_, set)| !set.allows_absence());
         must.map(|(uuid, _)| *uuid).collect()
+    }
+
+    /// What may have one version only.
+    fn decided(&self) -> BTreeSet<Uuid> {
+        let is_single = |(uuid, set): &(&Uuid, &Set)| {
+            let mut indexes = set.indexes(self.universe.package(**uuid).count());
+            let only = indexes.next().is_some_and(|range| range.len() == 1) && indexes.next().is_none();
+            only && !set.allows_absence()
+        };
+        self.allowed.iter().filter(is_single).map(|(uuid, _)| *uuid).collect()
+    }
+
+    /// Whether one package would choose the version of another that is in the solution: the newest that
+    /// goes with it. A package that needs this one is chosen for too, once it must be there.
+    fn would_choose(&self, solution: &Positions, by: Uuid, chosen: Uuid) -> Option<bool> {
+        let (Some(&position), Some(allowed)) = (solution.get(&by), self.allowed.get(&chosen)) else {
+            return Some(true);
+        };
+        let constraints = self.universe.constraints(by, position);
+        let needed = constraints.iter().find(|(uuid, _)| *uuid == chosen).map(|(_, set)| set);
+        let mut suiting = needed.map_or_else(|| allowed.clone(), |set| set.intersection(allowed));
+        let expected = solution.get(&chosen).copied();
+        let newest = |set: &Set| set.newest(self.universe.package(chosen).count());
+        if suiting.allows_absence() || newest(&suiting) == expected {
+            return Some(true);
+        }
+        if self.dependents.get(&by).is_some_and(|dependents| dependents.contains(&chosen)) {
+            suiting = suiting.intersection(&self.of_dependent(chosen, by, &Set::singleton(position))?);
+        }
+        Some(newest(&suiting) == expected)
     }
 
     fn newest(&self, uuid: Uuid) -> Option<Position> {

@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 fn ask(catalogue: &Arc<Catalogue>, roots: &[&str]) -> Result<Solution, Conflict> {
     let roots = roots.iter().map(|name| Root { uuid: uuid(name), ranges: Vec::new() }).collect();
     let begun = Instant::now();
-    let question = Question { julia: "1.10.2".parse().unwrap(), roots, forbids: &|_, _| None };
+    let question = Question::new("1.10.2".parse().unwrap(), roots);
     let solved = solve(std::slice::from_ref(catalogue), &question);
     assert!(begun.elapsed() < PATIENCE);
     solved
@@ -145,4 +145,44 @@ fn a_chain_of_thousands_that_breaks_at_its_end() {
     let lines: Vec<_> = lines.iter().map(|line| line.replace(" End=2", "")).collect();
     let lines: Vec<_> = lines.iter().map(String::as_str).collect();
     assert_eq!(ask(&catalogue(&lines), &["C7000"]).unwrap().packages.len(), 3_002);
+}
+
+/// Two packages of thousands of versions, each of which names the other by more names than the one
+/// before: the files are small, what they stand for is not.
+fn sections_of_every_version() -> Arc<Catalogue> {
+    let (mut versions, mut deps, mut compat) = (String::new(), String::new(), String::new());
+    for number in 0..4000 {
+        write!(versions, "[\"1.0.{number}\"]\ngit-tree-sha1 = \"{number:040x}\"\n").unwrap();
+        write!(deps, "[\"1.0.{number}-1\"]\nD{number} = \"{}\"\n", uuid("Lib")).unwrap();
+        write!(compat, "[\"1.0.{number}-1\"]\nD{number} = \"1.0.0-1.0.{}\"\n", 4000 - number).unwrap();
+    }
+    let back = deps.replace(&uuid("Lib").to_string(), &uuid("App").to_string());
+    of_files(&[
+        ("A/Versions.toml", &versions),
+        ("A/Deps.toml", &deps),
+        ("A/Compat.toml", &compat),
+        ("../../L/Versions.toml", &versions),
+        ("../../L/Deps.toml", &back),
+        ("../../L/Compat.toml", &compat),
+    ])
+}
+
+#[test]
+fn many_sections_times_many_versions() {
+    let catalogue = sections_of_every_version();
+    match ask(&catalogue, &["App"]) {
+        Ok(solution) => assert_eq!(solution.packages.len(), 2),
+        Err(error) => assert_eq!(error, Conflict::TooLong),
+    }
+}
+
+#[test]
+fn nothing_goes_on_that_nobody_waits_for() {
+    let catalogue = sections_of_every_version();
+    let asked = std::cell::Cell::new(0);
+    let stopped = || asked.replace(asked.get() + 1) >= 3;
+    let roots = vec![Root { uuid: uuid("App"), ranges: Vec::new() }];
+    let question = Question { stopped: &stopped, ..Question::new("1.10.2".parse().unwrap(), roots) };
+    assert_eq!(solve(&[catalogue], &question), Err(Conflict::Stopped));
+    assert!(asked.get() < 10, "{} times", asked.get());
 }

@@ -2,7 +2,8 @@
 //!
 //! `PubGrub` finds versions that fit; what makes them those of Pkg is the order in which they are
 //! tried, and a step at the end that weighs what competes (`search`). Pure: registries come in as
-//! [`Catalogue`]s, answers go out. However a registry is made, a search ends after so many steps.
+//! [`Catalogue`]s, answers go out. However a registry is made, a search ends after so many steps, and
+//! sooner if nobody waits for it any more.
 
 mod catalogue;
 mod conflict;
@@ -15,7 +16,7 @@ mod universe;
 pub use catalogue::{Catalogue, CatalogueBuilder};
 pub use conflict::Conflict;
 
-use crate::julia::{RegisteredVersion, Version, VersionRange, stdlib};
+use crate::julia::{JuliaTarget, RegisteredVersion, Version, VersionRange};
 use crate::protocol::{TreeHash, Uuid};
 use set::Position;
 use std::collections::BTreeMap;
@@ -25,11 +26,23 @@ use universe::{Kind, Universe};
 /// What is asked.
 pub struct Question<'q> {
     /// For which Julia.
-    pub julia: Version,
-    /// What must be there.
+    pub julia: JuliaTarget,
+    /// What must be there. In which order they are named makes no difference.
     pub roots: Vec<Root>,
+    /// Packages that are there already, in a version that no registry decides: the project itself and
+    /// the folders that belong to it. They are no part of the solution.
+    pub fixed: BTreeMap<Uuid, Version>,
     /// A policy: why a version may not be chosen.
     pub forbids: &'q dyn Fn(Uuid, &RegisteredVersion<'_>) -> Option<String>,
+    /// Whether nobody waits for the answer any more. Asked often.
+    pub stopped: &'q dyn Fn() -> bool,
+}
+
+impl Question<'_> {
+    /// What must be there for a Julia; nothing is fixed, no version forbidden.
+    pub fn new(julia: JuliaTarget, roots: Vec<Root>) -> Self {
+        Self { julia, roots, fixed: BTreeMap::new(), forbids: &|_, _| None, stopped: &|| false }
+    }
 }
 
 /// A package that is asked for.
@@ -67,9 +80,6 @@ pub struct Chosen {
 
 /// The versions that Pkg would choose.
 pub fn solve(catalogues: &[Arc<Catalogue>], question: &Question<'_>) -> Result<Solution, Conflict> {
-    if !stdlib::is_known(&question.julia) {
-        return Err(Conflict::UnknownJulia(question.julia.clone()));
-    }
     let universe = Universe::new(catalogues, question);
     let positions = search::best(&universe)?;
     solution(&universe, &positions)
@@ -86,6 +96,7 @@ fn solution(universe: &Universe<'_>, positions: &BTreeMap<Uuid, Position>) -> Re
         }
         let (version, tree) = match &package.kind {
             Kind::Shipped { shown, .. } => (shown.map(str::to_owned), None),
+            Kind::Fixed { .. } => continue,
             _ => match package.candidate(position) {
                 Some(candidate) => {
                     if let Some(conflict) = universe.ambiguity(candidate) {

@@ -86,7 +86,9 @@ impl DependencyProvider for Provider<'_, '_> {
         let mut constraints = Vec::new();
         match node {
             Node::Question => {
-                for root in &self.universe.question.roots {
+                let mut roots: Vec<_> = self.universe.question.roots.iter().collect();
+                roots.sort_by_key(|root| root.uuid);
+                for root in roots {
                     self.named(root.uuid);
                     constraints.push((Node::Package(root.uuid), self.universe.allowed(root)));
                 }
@@ -114,7 +116,7 @@ impl DependencyProvider for Provider<'_, '_> {
 
     fn should_cancel(&self) -> Result<(), TooLong> {
         self.work(1 + self.tried.get() / TRIED_PER_STEP);
-        if self.left.get() == 0 { Err(TooLong) } else { Ok(()) }
+        if self.left.get() == 0 || self.universe.is_over() { Err(TooLong) } else { Ok(()) }
     }
 }
 

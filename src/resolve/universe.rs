@@ -8,10 +8,10 @@
 use super::catalogue::Catalogue;
 use super::set::{Position, Set};
 use super::{Conflict, Question, Root};
-use crate::julia::{PackageDeps, RegisteredVersion, Version, VersionRange, stdlib};
+use crate::julia::{RegisteredVersion, Version, VersionRange, stdlib};
 use crate::protocol::Uuid;
 use pubgrub::VersionSet as _;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,7 +22,16 @@ pub(super) struct Universe<'q> {
     pub(super) question: &'q Question<'q>,
     packages: RefCell<HashMap<Uuid, Rc<Package<'q>>>>,
     constraints: RefCell<HashMap<(Uuid, Position), Rc<Constraints>>>,
+    /// How much more may be read.
+    left: Cell<u64>,
 }
+
+/// How much of the registries a search reads, in sections and names. The largest packages of General
+/// need less than a fiftieth.
+const READS: u64 = 30_000_000;
+
+/// A name costs as much as so many sections: it is kept.
+const NAME: usize = 16;
 
 /// Which versions of which packages a version allows.
 pub(super) type Constraints = Vec<(Uuid, Set)>;
@@ -38,6 +47,8 @@ pub(super) struct Package<'q> {
 pub(super) enum Kind<'q> {
     /// It comes with Julia. The version is what compat entries are compared with.
     Shipped { version: Version, shown: Option<&'static str> },
+    /// It is there, whatever the registries have. What it needs was asked for by itself.
+    Fixed { version: Version },
     /// Oldest first.
     Registered { usable: Vec<Candidate<'q>>, excluded: Vec<(Version, Exclusion)> },
     /// No registry has it.
@@ -72,7 +83,17 @@ pub(super) struct Need<'q> {
 
 impl<'q> Universe<'q> {
     pub(super) fn new(catalogues: &'q [Arc<Catalogue>], question: &'q Question<'q>) -> Self {
-        Self { catalogues, question, packages: RefCell::default(), constraints: RefCell::default() }
+        let left = Cell::new(READS);
+        Self { catalogues, question, packages: RefCell::default(), constraints: RefCell::default(), left }
+    }
+
+    /// Whether a search must end: it has read too much, or nobody waits for it.
+    pub(super) fn is_over(&self) -> bool {
+        self.left.get() == 0 || (self.question.stopped)()
+    }
+
+    fn read_more(&self, cost: usize) {
+        self.left.set(self.left.get().saturating_sub(u64::try_from(cost).unwrap_or(u64::MAX)));
     }
 
     pub(super) fn package(&self, uuid: Uuid) -> Rc<Package<'q>> {
@@ -88,12 +109,12 @@ impl<'q> Universe<'q> {
     pub(super) fn needs(&self, package: &Package<'q>, position: Position) -> Vec<Need<'q>> {
         match &package.kind {
             Kind::Shipped { .. } => {
-                let julia = &self.question.julia;
+                let julia = self.question.julia.version();
                 let need = |weak| move |(name, uuid)| Need { name, uuid, compat: Vec::new(), weak };
                 let weak_deps = stdlib::weak_deps(package.uuid, julia).map(need(true));
                 stdlib::deps(package.uuid, julia).map(need(false)).chain(weak_deps).collect()
             }
-            Kind::Unknown => Vec::new(),
+            Kind::Fixed { .. } | Kind::Unknown => Vec::new(),
             Kind::Registered { .. } => {
                 let Some(candidate) = package.candidate(position) else { return Vec::new() };
                 let mut needs: BTreeMap<&str, Need<'q>> = BTreeMap::new();
@@ -101,7 +122,9 @@ impl<'q> Universe<'q> {
                     let Some(Ok(deps)) = self.catalogues.get(registry).and_then(|it| it.deps(package.uuid)) else {
                         continue;
                     };
-                    for (name, dep) in deps.of(&candidate.version, self.knows_weak_dependencies()) {
+                    let named = deps.of(&candidate.version, self.knows_weak_dependencies());
+                    self.read_more(deps.sections() + NAME * named.len());
+                    for (name, dep) in named {
                         let need = needs.entry(name).or_insert(Need {
                             name,
                             uuid: dep.uuid,
@@ -118,16 +141,23 @@ impl<'q> Universe<'q> {
         }
     }
 
-    /// The same as sets, kept: a search looks at most versions more than once.
+    /// The same as sets, one of each package, kept: a search looks at most versions more than once.
+    /// Nothing new once a search must end.
     pub(super) fn constraints(&self, uuid: Uuid, position: Position) -> Rc<Constraints> {
         if let Some(known) = self.constraints.borrow().get(&(uuid, position)) {
             return Rc::clone(known);
         }
-        let set = |need: Need<'_>| {
+        if self.is_over() {
+            return Rc::default();
+        }
+        let mut sets: BTreeMap<Uuid, Set> = BTreeMap::new();
+        for need in self.needs(&self.package(uuid), position) {
+            self.read_more(need.compat.iter().map(|ranges| ranges.len()).sum());
             let suiting = Self::suiting(&self.package(need.uuid), &need.compat);
-            (need.uuid, if need.weak { suiting.or_absent() } else { suiting })
-        };
-        let constraints = Rc::new(self.needs(&self.package(uuid), position).into_iter().map(set).collect());
+            let set = if need.weak { suiting.or_absent() } else { suiting };
+            sets.entry(need.uuid).and_modify(|known| *known = known.intersection(&set)).or_insert(set);
+        }
+        let constraints = Rc::new(sets.into_iter().collect());
         self.constraints.borrow_mut().insert((uuid, position), Rc::clone(&constraints));
         constraints
     }
@@ -165,22 +195,28 @@ impl<'q> Universe<'q> {
 
     /// Since Julia 1.9 (Pkg `Operations.jl`); before, `WeakDeps.toml` is not looked at.
     fn knows_weak_dependencies(&self) -> bool {
-        (self.question.julia.major, self.question.julia.minor) >= (1, 9)
+        let julia = self.question.julia.version();
+        (julia.major, julia.minor) >= (1, 9)
     }
 
     fn read(&self, uuid: Uuid) -> Package<'q> {
+        let julia = self.question.julia.version();
+        let name = self.catalogues.iter().find_map(|catalogue| catalogue.index().name(uuid));
+        if let Some(version) = self.question.fixed.get(&uuid) {
+            let name = name.map_or_else(|| uuid.to_string(), str::to_owned);
+            return Package { uuid, name, kind: Kind::Fixed { version: version.clone() } };
+        }
         if let Some((name, shown)) = stdlib::name(uuid).and_then(|name| {
-            let shipped = stdlib::shipped(uuid, &self.question.julia);
+            let shipped = stdlib::shipped(uuid, julia);
             match shipped {
                 stdlib::Shipped::No => None,
                 stdlib::Shipped::Unversioned => Some((name, None)),
                 stdlib::Shipped::Version(version) => Some((name, Some(version))),
             }
         }) {
-            let version = shown.and_then(|shown| shown.parse().ok()).unwrap_or_else(|| self.question.julia.clone());
+            let version = shown.and_then(|shown| shown.parse().ok()).unwrap_or_else(|| julia.clone());
             return Package { uuid, name: name.to_owned(), kind: Kind::Shipped { version, shown } };
         }
-        let name = self.catalogues.iter().find_map(|catalogue| catalogue.index().name(uuid));
         match name {
             None => {
                 let name = stdlib::name(uuid).map_or_else(|| uuid.to_string(), str::to_owned);
@@ -226,30 +262,19 @@ impl<'q> Universe<'q> {
             Some(Ok(deps)) => Some(deps),
             None => None,
         };
-        // How many sections say that a version does not run on this Julia, as differences.
-        let mut refusals = vec![0i64; versions.len() + 1];
-        for (range, julia) in deps.into_iter().flat_map(PackageDeps::julia) {
-            if !julia.iter().any(|julia| julia.contains(&self.question.julia)) {
-                let refused = range.positions(versions, |(version, _)| version);
-                for (at, change) in [(refused.start, 1), (refused.end, -1)] {
-                    if let Some(count) = refusals.get_mut(at) {
-                        *count += change;
-                    }
-                }
-            }
-        }
-        let mut refused = 0;
-        let verdict = |((_, entry), change): (&(Version, RegisteredVersion<'_>), i64)| {
-            refused += change;
+        let julia = self.question.julia.version();
+        let refused = deps.map(|deps| deps.refused(julia, versions, |(version, _)| version)).unwrap_or_default();
+        let refused = refused.into_iter().chain(std::iter::repeat(false));
+        let verdict = |((_, entry), refused): (&(Version, RegisteredVersion<'_>), bool)| {
             if entry.yanked {
                 Some(Exclusion::Yanked)
-            } else if refused > 0 {
+            } else if refused {
                 Some(Exclusion::Julia)
             } else {
                 (self.question.forbids)(uuid, entry).map(Exclusion::Policy)
             }
         };
-        versions.iter().zip(refusals).map(verdict).collect()
+        versions.iter().zip(refused).map(verdict).collect()
     }
 }
 
@@ -264,7 +289,7 @@ impl<'q> Package<'q> {
     /// How many versions may be chosen.
     pub(super) fn count(&self) -> usize {
         match &self.kind {
-            Kind::Shipped { .. } => 1,
+            Kind::Shipped { .. } | Kind::Fixed { .. } => 1,
             Kind::Registered { usable, .. } => usable.len(),
             Kind::Unknown => 0,
         }
@@ -274,21 +299,23 @@ impl<'q> Package<'q> {
         let index = usize::try_from(position.checked_sub(1)?).ok()?;
         match &self.kind {
             Kind::Registered { usable, .. } => usable.get(index),
-            Kind::Shipped { .. } | Kind::Unknown => None,
+            Kind::Shipped { .. } | Kind::Fixed { .. } | Kind::Unknown => None,
         }
     }
 
     /// The version at a position.
     pub(super) fn version(&self, position: Position) -> Option<&Version> {
         match &self.kind {
-            Kind::Shipped { version, .. } if position == 1 => Some(version),
+            Kind::Shipped { version, .. } | Kind::Fixed { version } if position == 1 => Some(version),
             _ => self.candidate(position).map(|candidate| &candidate.version),
         }
     }
 
     fn within(&self, range: &VersionRange) -> Set {
         Set::of(match &self.kind {
-            Kind::Shipped { version, .. } => range.positions(std::slice::from_ref(version), |version| version),
+            Kind::Shipped { version, .. } | Kind::Fixed { version } => {
+                range.positions(std::slice::from_ref(version), |version| version)
+            }
             Kind::Registered { usable, .. } => range.positions(usable, |candidate| &candidate.version),
             Kind::Unknown => 0..0,
         })

@@ -235,7 +235,7 @@ async fn a_registry_that_cannot_be_reached_keeps_what_is_here() {
     assert!(listing.tree(GENERAL).is_some());
     // Its package was never fetched and is gone; that is said.
     let refused = mirror.fetch(&both.acme.greeter, ONCE).await.unwrap_err();
-    assert!(matches!(&refused, Refusal::Private(_)), "{refused:?}");
+    assert!(matches!(&refused, Refusal::Absent(_)), "{refused:?}");
     assert!(refused.to_string().contains("AcmeGreeter 0.1.0: there is no repository at"), "{refused}");
 }
 

@@ -247,3 +247,25 @@ async fn whatever_may_be_resolved_to_comes_too() {
     let report = outside.ask(old).await;
     assert!(!packages(&report).iter().any(|it| it.starts_with("DelimitedFiles")), "that Julia ships it");
 }
+
+#[tokio::test]
+async fn a_run_that_is_stopped_chooses_nothing() {
+    let outside = Outside::new().await;
+    assert_eq!(outside.ask(by_name(&["Pebble"], &["1.10"])).await.exit_code(), 0, "the registry is here now");
+    let mirror = outside.mirror(PLAIN);
+    let request = outside.asking(&[], by_name(&["Greeting"], &["1.10"]), PLAIN);
+    request.cancel.cancel();
+    let report = run(Arc::clone(&mirror), request, &()).await;
+    mirror.close().await;
+    assert_eq!(conflicts(&report), ["--add 1.10: it was stopped before a solution was found"]);
+    assert_eq!(report.exit_code(), 1);
+}
+
+#[tokio::test]
+async fn a_build_that_does_not_exist_is_not_another_one() {
+    let outside = Outside::new().await;
+    let report = outside.ask(by_name(&["Pebble@1.0.0+1"], &["1.10"])).await;
+    let why =
+        "--add 1.10: Pebble 1.0.0 was asked for, of which no version may be chosen: 1.0.0+1 was asked for (1.0.0)";
+    assert_eq!((conflicts(&report), report.exit_code()), (vec![why.to_owned()], 1));
+}

@@ -2,7 +2,7 @@
 //! not exist anywhere, so nothing is fetched.
 
 use crate::support::skip;
-use airlock::closure::{Many, Registries, Solver, Whole, many_versions};
+use airlock::closure::{Choice, Many, Registries, Solver, Whole, many_versions};
 use airlock::config::{PrewarmSettings, Settings};
 use airlock::mirror::Mirror;
 use airlock::prewarm::{ByName, Report, Request, run};
@@ -64,7 +64,8 @@ async fn the_whole_of_the_real_general_can_be_planned() {
     let registries = Registries::load(&Store::open(cache.path()).unwrap(), &Limits::default()).unwrap();
     assert_eq!((registries.catalogues.len(), registries.problems.len()), (1, 0));
     let julias = ["1.10".parse().unwrap(), "1.6".parse().unwrap()];
-    let solver = Solver { registries: &registries, julias: &julias, tests: false, forbids: &|_, _| None };
+    let solver =
+        Solver { registries: &registries, julias: &julias, tests: false, forbids: &|_, _| None, stopped: &|| false };
     for name in ["DifferentialEquations", "Makie", "Flux"] {
         let begun = Instant::now();
         let resolved = solver.names(&[name.parse().unwrap()]);
@@ -75,12 +76,16 @@ async fn the_whole_of_the_real_general_can_be_planned() {
             assert!(solved.wanted().count() > 50, "{name} needs more than {}", solved.wanted().count());
         }
     }
-    let count = |many: &Many| many_versions(many, &[], &registries, &julias[..1], &|_| true).packages.len();
+    let count = |many: &Many, julias: &[_]| {
+        let choice = Choice { registries: &registries, julias, admits: &|_| true, stopped: &|| false };
+        many_versions(many, &[], &choice).packages.len()
+    };
     let newest = Many { whole: Some(Whole::Every), newest: Some(1), ..Many::default() };
-    assert_eq!(count(&newest), estimate.packages);
+    assert_eq!(count(&newest, &[]), estimate.packages);
+    assert!(count(&newest, &julias[..1]) < estimate.packages, "some run on older ones only");
     let closed = Many { names: vec!["Flux".parse().unwrap()], newest: Some(1), closed: true, ..Many::default() };
     let begun = Instant::now();
-    let versions = count(&closed);
+    let versions = count(&closed, &julias[..1]);
     let _ = writeln!(std::io::stderr(), "Flux may come with {versions} versions, found in {:?}", begun.elapsed());
     assert!(versions > 500 && versions < 50_000, "{versions}");
 }

@@ -50,13 +50,17 @@ async fn the_tests_need_more() {
     let plain = ask(&outside, project, &["1.10"], false).await;
     assert_eq!(chosen(&plain), ["1.10: Pebble 2.0.0"]);
     let tested = ask(&outside, project, &["1.10"], true).await;
-    let with_tests = "1.10 tests: Faraway 0.1.0, Greeting 1.2.0, Pebble 2.0.0";
+    let with_tests = "1.10 tests: Greeting 1.2.0, Pebble 2.0.0";
     assert_eq!(chosen(&tested), ["1.10: Pebble 2.0.0", with_tests], "what was chosen stays");
     outside.file("Me/test/Project.toml", format!("[deps]\n{GREETING}\n[compat]\nGreeting='~1.1'\n"));
     let moved = ask(&outside, project, &["1.10"], true).await;
-    let with_tests = "1.10 tests: Faraway 0.1.0, Greeting 1.1.0, Pebble 1.1.0";
+    let with_tests = "1.10 tests: Greeting 1.1.0, Pebble 1.1.0";
     assert_eq!(chosen(&moved), ["1.10: Pebble 2.0.0", with_tests], "unless it cannot");
-    assert_eq!(packages(&moved), ["Faraway 0.1.0", "Greeting 1.1.0", "Pebble 1.1.0", "Pebble 2.0.0"]);
+    assert_eq!(packages(&moved), ["Greeting 1.1.0", "Pebble 1.1.0", "Pebble 2.0.0"]);
+    fs_err::remove_file(&beside).unwrap();
+    let extras = ask(&outside, project, &["1.10"], true).await;
+    let with_tests = "1.10 tests: Faraway 0.1.0, Pebble 2.0.0";
+    assert_eq!(chosen(&extras), ["1.10: Pebble 2.0.0", with_tests], "targets count where there is no project of tests");
 }
 
 #[tokio::test]
@@ -100,7 +104,31 @@ async fn contradictions_and_other_julias_are_said() {
     let said = "the project is for Julia ~1.6, not for 1.10, so nothing is chosen for that";
     assert_eq!(report.inputs[0].warnings, [said]);
     let report = ask(&outside, &old, &["1.10"], false).await;
-    assert_eq!((report.conflicts.len(), report.exit_code()), (1, 1));
+    assert_eq!((chosen(&report), report.exit_code()), (vec!["1.10: Pebble 2.0.0".to_owned()], 0));
+    let said = "the project is for Julia ~1.6, not for 1.10, of which Pkg only warns, so versions are chosen";
+    assert_eq!(report.inputs[0].warnings, [said]);
+}
+
+#[tokio::test]
+async fn what_julia_ships_is_not_bound_by_a_project() {
+    let outside = Outside::new().await;
+    let sha = "SHA = 'ea8e919c-243c-51af-8825-aaa63cd721ce'";
+    let project = outside.file("App/Project.toml", format!("[deps]\n{sha}\n[compat]\nSHA = '2'\n"));
+    let report = ask(&outside, &project, &["1.10"], false).await;
+    let said = "the project wants SHA 2, and Julia 1.10 ships 0.7.0, which counts, as for Pkg";
+    assert_eq!((&*report.inputs[0].warnings, report.exit_code()), (&[said.to_owned()][..], 0));
+    let report = ask(&outside, &project, &["1.6"], false).await;
+    assert_eq!((report.conflicts.len(), report.exit_code()), (1, 1), "Pkg took it for a bound then");
+}
+
+#[tokio::test]
+async fn a_project_that_is_registered_is_no_dependency_of_itself() {
+    let outside = Outside::new().await;
+    let text = format!("name = 'Pebble'\nuuid = '{}'\nversion = '1.1.9'\n[deps]\n{GREETING}\n", &PEBBLE[10..46]);
+    let project = outside.file("Pebble/Project.toml", text);
+    let report = ask(&outside, &project, &["1.10"], false).await;
+    assert_eq!(chosen(&report), ["1.10: Greeting 1.1.0"], "the one that goes with 1.1.9");
+    assert_eq!((packages(&report).len(), report.exit_code()), (1, 0));
 }
 
 #[tokio::test]
