@@ -117,7 +117,7 @@ fn the_order_of_the_names_makes_no_difference() {
 fn what_must_be_there_is_chosen_from_every_side() {
     let lines = [
         "App 1.0.0 Mid Base",
-        "App 0.9.0 Mid Base",
+        "App 0.9.0 Base",
         "Mid 1.0.6 Lib=1",
         "Mid 1.0.7 Lib=1.0",
         "Lib 1.0.0 Base",
