@@ -192,6 +192,7 @@ enum Meaning {
 const PHRASES: &[(&str, Meaning)] = &[
     ("No space left on device", Meaning::Full),
     ("Disk quota exceeded", Meaning::Full),
+    ("Out of diskspace", Meaning::Full),
     // Of the server, or of a path on this machine.
     ("does not appear to be a git repository", Meaning::NoRepository),
     ("repository not exported", Meaning::NoRepository),
@@ -374,6 +375,7 @@ mod tests {
             ),
             (format!("ssh: connect to host h port 22: Connection refused\n{ended}"), Meaning::Unreachable),
             ("fatal: write error: Broken pipe\n".into(), Meaning::Unreachable),
+            ("fatal: sha1 file 'x' write error. Out of diskspace\nfatal: index-pack failed\n".into(), Meaning::Full),
             (ended.into(), Meaning::Unreachable),
             ("ERROR: Repository not found.\n".to_owned() + ended, Meaning::NoRepository),
             ("conq: repository access denied.\n".to_owned() + ended, Meaning::Refused),
