@@ -3,7 +3,8 @@
 use super::SigningKey;
 use crate::exchange::{MAX_VOLUMES, Request, Uncarried, is_destination};
 use crate::julia::{JuliaTarget, Platforms};
-use crate::store::{Store, StoreError};
+use crate::protocol::Resource;
+use crate::store::{Stamp, Store, StoreError};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use std::path::PathBuf;
@@ -169,7 +170,13 @@ impl Since {
         let mut trees: Vec<_> = log.iter().map(|generation| generation.tree).collect();
         trees.sort_unstable();
         trees.dedup();
-        let first = log.iter().map(|generation| generation.time).min();
+        // The registry itself came before it was logged, and by another clock: the file system's is coarser.
+        let came = log.iter().filter_map(|it| {
+            let resource = Resource::Registry { uuid: it.uuid, tree: it.tree };
+            let ctime = Stamp::of(&fs_err::metadata(store.path(&resource)).ok()?).ctime;
+            jiff::Timestamp::from_nanosecond(ctime.into()).ok()
+        });
+        let first = log.iter().map(|generation| generation.time).chain(came).min();
         first.filter(|_| trees.len() == 1).ok_or_else(|| ExportError::Generation(trees.len(), start.clone()))
     }
 }

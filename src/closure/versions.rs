@@ -181,8 +181,8 @@ struct Candidate<'r> {
     needs: Vec<(Uuid, Vec<&'r [VersionRange]>)>,
 }
 
-/// Steps until it is given up: sections that are read, versions that are compared. All versions of
-/// all packages of General need less than a fourth.
+/// Steps until it is given up: sections that are read, versions that are compared. A bound on registries
+/// that are made to take for ever.
 const STEPS: u64 = 200_000_000;
 /// A name costs as much as so many sections: it is kept.
 const NAME: usize = 64;

@@ -26,8 +26,8 @@ pub(super) struct Universe<'q> {
     left: Cell<u64>,
 }
 
-/// How much of the registries a search reads, in sections and names. The largest packages of General
-/// need less than a fiftieth.
+/// How much of the registries a search reads, in sections and names: a bound on registries that are made
+/// to take for ever.
 const READS: u64 = 30_000_000;
 
 /// A name costs as much as so many sections: it is kept.

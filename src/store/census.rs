@@ -61,7 +61,7 @@ impl Store {
     }
 
     /// Walks the cache directory, shows every file under the name of a resource to `visit`, and
-    /// counts. What this process publishes meanwhile is counted by the next walk at the latest.
+    /// counts. What this process publishes meanwhile may be counted twice, or not; the next walk is right.
     pub fn take_census(
         &self,
         mut visit: impl FnMut(Resource, Stamp) -> Result<(), StoreError>,
