@@ -7,6 +7,7 @@ use super::{Stamp, Store, StoreError, is_absent, publish};
 use crate::protocol::{RepositoryFile, Resource};
 use fs_err as fs;
 use std::collections::{BTreeSet, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -86,15 +87,8 @@ impl Store {
         let time = jiff::Timestamp::now().as_nanosecond();
         let to = self.root().join(FOLDER).join(format!("{name}-{time}"));
         let stamp = fs::metadata(path).ok().map(|metadata| Stamp::of(&metadata));
-        match fs::rename(path, &to) {
-            Ok(()) => {
-                crate::fault::point("quarantine.moved");
-                stamp.map(count);
-                // Or what was said to be gone is back after a power cut.
-                for folder in [to.parent(), path.parent()].into_iter().flatten() {
-                    publish::sync_folder(folder)?;
-                }
-            }
+        match move_for_good(path, &to) {
+            Ok(()) => _ = stamp.map(count),
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         }
@@ -137,6 +131,22 @@ impl Store {
         }
         Ok(found)
     }
+}
+
+/// Gives a file its new name for good before the old one is taken: a power cut may leave both, never
+/// neither, and what was said to be gone does not come back.
+fn move_for_good(path: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(path, to) {
+        Ok(()) => {
+            to.parent().map_or(Ok(()), publish::sync_folder)?;
+            fs::remove_file(path)?;
+        }
+        Err(error) if is_absent(&error) => return Err(error),
+        // No links on this file system (FAT, some network ones), or not to this file.
+        Err(_) => fs::rename(path, to)?,
+    }
+    crate::fault::point("quarantine.moved");
+    [to.parent(), path.parent()].into_iter().flatten().try_for_each(publish::sync_folder)
 }
 
 /// How many files are in quarantine.
