@@ -84,6 +84,22 @@ pub(crate) struct Ran {
     pub(crate) got: Vec<Resource>,
 }
 
+impl Look {
+    /// What a ledger got after a sync of it that failed is lost too, in silence, and what is listed and not
+    /// logged is logged as found on the disk: that counts as the source it came from.
+    pub(crate) fn with_sources_of(mut self, expected: &Self) -> Self {
+        let known = &expected.remembered["generations"];
+        let source_of = |line: String| match line.strip_suffix("disk") {
+            Some(start) => known.iter().find(|it| it.starts_with(start)).cloned().unwrap_or(line),
+            None => line,
+        };
+        if let Some(lines) = self.remembered.get_mut("generations") {
+            *lines = std::mem::take(lines).into_iter().map(source_of).collect();
+        }
+        self
+    }
+}
+
 impl Scenario {
     /// Whether a run may end so after one that was cut off: what that did is no news.
     pub(crate) fn may_end_again(&self, ran: &Ran) -> bool {

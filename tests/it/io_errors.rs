@@ -53,7 +53,7 @@ async fn fail(scenario: Scenario) {
             let code = ran.status.code();
             assert!(matches!(code, Some(0..=2)) && !ran.said.contains("panicked"), "{when}: {ran:?}");
             let disk = disk.after(Cut::Strict);
-            let there = look(&disk.copy(), mount.path(), &scenario, &when);
+            let there = look(&disk.copy(), mount.path(), &scenario, &when).with_sources_of(&expected);
             for resource in &ran.got {
                 assert!(there.has(resource), "{when}: {resource} was received by a client and is gone");
             }
@@ -79,7 +79,7 @@ async fn fail(scenario: Scenario) {
             let again = place.run(&scenario, mount.path(), &[], None).await;
             drop(mounted);
             assert!(scenario.may_end_again(&again), "{when}, then: {}", again.said);
-            let there = look(&disk, mount.path(), &scenario, &when);
+            let there = look(&disk, mount.path(), &scenario, &when).with_sources_of(&expected);
             scenario.assert_same(&there, &expected, &format!("{when}, then"));
         }
     }
